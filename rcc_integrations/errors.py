@@ -1,0 +1,132 @@
+"""Every error that the package raises on purpose.
+
+Each message says what is wrong, with what value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class RCCError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(RCCError, ValueError):
+    """A setting, an option or an argument has a value that cannot work."""
+
+
+class ModelError(RCCError):
+    """A model, a checkpoint or an adapter cannot be used as it is."""
+
+
+class ModelNotFoundError(ModelError):
+    """Weights that are needed are not on this machine."""
+
+
+class GenerationError(RCCError):
+    """Generating an answer failed; the cause is chained."""
+
+
+class BudgetError(RCCError, ValueError):
+    """A question (or what must stand beside it) does not fit the decoder's positions."""
+
+
+class StoreError(RCCError):
+    """Base of all errors of the store."""
+
+
+class StoreFormatError(StoreError):
+    """The folder is not a store, or a store of a format that this version does not read."""
+
+
+class StoreFullError(StoreError):
+    """The size limit or the disk is reached; nothing half-written is visible."""
+
+
+class StoreReadOnlyError(StoreError):
+    """A write was asked of a store that is open, or only readable, for reading."""
+
+
+class CorruptBlobError(StoreError):
+    """A stored memory, text or record does not pass its check."""
+
+
+class BlobsMissingError(StoreError):
+    """Memories that a document needs are not in the store.
+
+    Args:
+        keys: The blob keys that are missing.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = tuple(keys)
+        shown = ", ".join(key[:12] for key in self.keys[:4]) + (", …" if len(self.keys) > 4 else "")
+        super().__init__(
+            f"{len(self.keys)} memory blob(s) are not in the store: {shown}. Add the documents again to compress "
+            "them, or run `rcc verify --repair`."
+        )
+
+
+class FingerprintMismatchError(StoreError):
+    """Memories of one model were about to be used with another."""
+
+
+class InvalidNameError(RCCError, ValueError):
+    """A collection name or document id that cannot be used."""
+
+
+class UnknownCollectionError(RCCError, LookupError):
+    """No collection has this name."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(f"There is no collection {name!r}.{suggest(name, known, 'collections')}")
+        self.name = name
+
+
+class UnknownDocumentError(RCCError, LookupError):
+    """The collection holds no document of this id."""
+
+    def __init__(self, document: str, collection: str, known: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"Collection {collection!r} has no document {document!r}.{suggest(document, known, 'documents')}"
+        )
+        self.document = document
+        self.collection = collection
+
+
+class EmptyDocumentError(RCCError, ValueError):
+    """A document has no text to compress."""
+
+
+class EmptyCollectionError(RCCError, ValueError):
+    """A question was asked of a collection (or a choice of it) that holds nothing."""
+
+
+class UnreadableFileError(RCCError):
+    """A file cannot be read as text."""
+
+
+class MissingExtraError(RCCError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'rcc-integrations[{extra}]'")
+
+
+def suggest(name: str, known: Sequence[str], what: str) -> str:
+    """Return a sentence that names what was probably meant, or what there is.
+
+    Args:
+        name: The name that was not found.
+        known: The names that exist.
+        what: Plural noun for them.
+    """
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return " Did you mean " + " or ".join(repr(item) for item in near) + "?"
+    if not known:
+        return f" There are no {what} yet."
+    shown = ", ".join(repr(item) for item in list(known)[:5]) + (", …" if len(known) > 5 else "")
+    return f" Known {what}: {shown}."
