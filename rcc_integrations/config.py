@@ -1,0 +1,142 @@
+"""`RCCConfig`: everything about an RCC model that is not a weight."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rcc_integrations.errors import ConfigError
+
+#: Rises when stored memories or checkpoints stop being readable by older code. Part of every fingerprint.
+FORMAT = 1
+
+Injection = Literal["kv", "residual"]
+Placement = Literal["staggered", "last"]
+Projection = Literal["identity", "low_rank", "linear"]
+Filling = Literal["none", "published"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "injection": ("kv", "residual"),
+    "placement": ("staggered", "last"),
+    "projection": ("identity", "low_rank", "linear"),
+    "filling": ("none", "published"),
+}
+
+
+@dataclass(frozen=True)
+class RCCConfig:
+    """Settings of an RCC model; saved as `rcc_config.json` beside its weights.
+
+    Args:
+        base: Name of the base model: a hub id, a folder, or a name that the package knows (`smollm2-135m-instruct`).
+        injection: How memory enters the decoder: `kv` (keys and values per slot) or `residual` (as published).
+        placement: Which token of a run of `ratio` tokens each level is taken from: always the `last`, or
+            `staggered` so that across levels every token of the run is present.
+        ratio: Compression ratio used when none is named: source tokens per slot.
+        ratios: Ratios that the adapters were trained for. Ratio 1 with `kv` is exact without any training and is
+            always allowed; other ratios have to be asked for by name.
+        window: The longest window, in tokens.
+        max_windows: The most windows that the decoder has seen beside one another in training; `None` for no limit.
+        projection: Form of the map from an encoder level to a decoder level.
+        projection_rank: Rank of `low_rank` projections.
+        filling: `published` fills windows to their full length as the released code does; `none` masks.
+        prefix_text: Uncompressed text in front of the memories; also the attention sink.
+        question_template: Text around the question, with `{question}` once.
+        answer_marker: If set, the answer is what the decoder writes behind this marker.
+        stop: Strings that end an answer, beside the tokenizer's end token.
+
+    Raises:
+        ConfigError: If a value is out of its range; the message names it.
+    """
+
+    base: str
+    injection: Injection = "kv"
+    placement: Placement = "staggered"
+    ratio: int = 4
+    ratios: tuple[int, ...] = ()
+    window: int = 128
+    max_windows: int | None = None
+    projection: Projection = "identity"
+    projection_rank: int = 0
+    filling: Filling = "none"
+    prefix_text: str = ""
+    question_template: str = "\n\nQuestion: {question}\nAnswer:"
+    answer_marker: str | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}; it is {getattr(self, name)!r}.")
+        for name in ("ratio", "window"):
+            _check_int(name, getattr(self, name), 1)
+        for value in self.ratios:
+            _check_int("ratios", value, 1)
+        if self.max_windows is not None:
+            _check_int("max_windows", self.max_windows, 1)
+        _check_int("projection_rank", self.projection_rank, 1 if self.projection == "low_rank" else 0)
+        if self.ratio > self.window:
+            raise ConfigError(f"ratio {self.ratio} is larger than the window of {self.window} tokens.")
+        for name in ("base", "prefix_text", "question_template"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} must be text; it is {getattr(self, name)!r}.")
+        if self.question_template.count("{question}") != 1:
+            raise ConfigError(f"question_template must hold {{question}} once; it is {self.question_template!r}.")
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
+
+    def to_json(self) -> str:
+        """Return the settings as JSON text, with the format's version."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "rcc_config.json") -> RCCConfig:
+        """Read settings that `to_json` wrote.
+
+        Args:
+            text: The JSON text.
+            where: What to call it in errors.
+
+        Raises:
+            ConfigError: If it is not such JSON, is of a newer format, or holds a setting that is not known.
+        """
+        try:
+            data: Any = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{where} is not JSON: {error}.") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"{where} must hold a JSON object; it holds {type(data).__name__}.")
+        version = data.pop("format", None)
+        if version != FORMAT:
+            raise ConfigError(f"{where} has format {version!r}; this version reads format {FORMAT}. Upgrade the package.")
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ConfigError(f"{where} has unknown settings: {', '.join(unknown)}.")
+        for name in ("ratios", "stop"):
+            if isinstance(data.get(name), list):
+                data[name] = tuple(data[name])
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ConfigError(f"{where} is not complete: {error}.") from error
+
+    @classmethod
+    def load(cls, folder: Path) -> RCCConfig:
+        """Read `rcc_config.json` of a folder.
+
+        Raises:
+            ConfigError: If the file is missing or not usable.
+        """
+        path = folder / "rcc_config.json"
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"), where=str(path))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{folder} holds no rcc_config.json, so it is not a saved RCC model.") from error
+
+
+def _check_int(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}; it is {value!r}.")

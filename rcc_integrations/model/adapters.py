@@ -1,0 +1,94 @@
+"""LoRA adapters in peft's format: put on a shared base, merged where memory allows, saved again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rcc_integrations.errors import ModelError
+from rcc_integrations.model.runtime import shared_copy
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A LoRA adapter that is not yet on a model.
+
+    Args:
+        config: Its settings.
+        weights: Its tensors under peft's names.
+    """
+
+    config: LoraConfig
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path) -> Adapter | None:
+        """Read a folder in peft's format, safetensors only; `None` if there is no such folder.
+
+        Raises:
+            ModelError: If the folder is not a usable LoRA adapter.
+        """
+        if not folder.is_dir():
+            return None
+        try:
+            settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+            weights = load_file(folder / "adapter_model.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{folder} is not an adapter that can be read: {error}") from error
+        if settings.get("peft_type") != "LORA":
+            raise ModelError(f"{folder} holds a {settings.get('peft_type')!r} adapter; only LORA is read.")
+        known = {key: value for key, value in settings.items() if key in LoraConfig.__dataclass_fields__}
+        return cls(LoraConfig(**known), weights)
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter to a folder in peft's format."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.save_pretrained(str(folder))
+        save_file({name: tensor.contiguous() for name, tensor in self.weights.items()},
+                  folder / "adapter_model.safetensors", metadata={"format": "pt"})  # fmt: skip
+
+    def on(self, model: nn.Module, *, merge: bool) -> nn.Module:
+        """Return a copy of a model that carries this adapter and shares all other weights with it.
+
+        Args:
+            model: Body or causal LM that the adapter was made for.
+            merge: Add the adapter into copies of the weights that it changes (faster, more memory), or keep it apart.
+
+        Raises:
+            ModelError: If the adapter does not fit the model.
+        """
+        carrier = shared_copy(model)
+        try:
+            wrapped = get_peft_model(carrier, self.config)
+            outcome = set_peft_model_state_dict(wrapped, self.weights)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"The adapter does not fit {type(model).__name__}: {error}") from error
+        if outcome.unexpected_keys:
+            raise ModelError(
+                f"The adapter does not fit {type(model).__name__}: it has {len(outcome.unexpected_keys)} tensors "
+                f"without a place, such as {outcome.unexpected_keys[0]!r}."
+            )
+        reference = next(model.parameters())
+        wrapped.to(device=reference.device, dtype=reference.dtype)
+        if not merge:
+            return wrapped.eval().requires_grad_(False)
+        for module in wrapped.modules():
+            if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
+                # Merging adds in place; the base's own weights must stay as they are.
+                module.base_layer.weight = nn.Parameter(module.base_layer.weight.detach().clone(), requires_grad=False)
+        merged: nn.Module = wrapped.merge_and_unload()
+        return merged.eval().requires_grad_(False)
+
+    @classmethod
+    def of(cls, wrapped: nn.Module) -> Adapter:
+        """Take the adapter off a model that peft has wrapped (as training leaves it)."""
+        weights = get_peft_model_state_dict(wrapped)
+        held = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in weights.items()}
+        return cls(wrapped.peft_config["default"], held)  # type: ignore[index,union-attr]

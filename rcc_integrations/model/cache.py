@@ -1,0 +1,103 @@
+"""All that the package knows of transformers' key/value caches.
+
+The cache classes change with most releases of transformers; nothing outside this module touches their insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PretrainedConfig
+from transformers.cache_utils import DynamicLayer
+
+from rcc_integrations.errors import ModelError
+
+
+class Captured(Exception):
+    """Carries the keys and values of a layer out of its forward pass, which ends there."""
+
+    def __init__(self, key: Tensor, value: Tensor) -> None:
+        super().__init__()
+        self.key = key
+        self.value = value
+
+
+class CapturingCache(DynamicCache):
+    """A cache that ends the forward pass of a layer as soon as its keys and values are known."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Raise `Captured` with the states instead of storing them."""
+        raise Captured(key_states, value_states)
+
+
+class RoomyLayer(DynamicLayer):
+    """A cache layer with room to grow: a new token is written in place, not joined to a copy of all before it.
+
+    Args:
+        keys: Shape (batch, heads, length, head width); copied, never written to.
+        values: Same shape.
+        room: How many further positions to make room for.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._length = keys.shape[-2]
+        shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
+        self._all_keys, self._all_values = keys.new_empty(shape), values.new_empty(shape)
+        self._all_keys[..., : self._length, :] = keys
+        self._all_values[..., : self._length, :] = values
+        self._show()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append states of shape (batch, heads, new, head width) and return all."""
+        end = self._length + key_states.shape[-2]
+        if end > self._all_keys.shape[-2]:
+            extra = max(end - self._all_keys.shape[-2], self._length // 4 + 16)
+            self._all_keys = torch.nn.functional.pad(self._all_keys, (0, 0, 0, extra))
+            self._all_values = torch.nn.functional.pad(self._all_values, (0, 0, 0, extra))
+        self._all_keys[..., self._length : end, :] = key_states
+        self._all_values[..., self._length : end, :] = value_states
+        self._length = end
+        self._show()
+        return self.keys, self.values
+
+    def _show(self) -> None:
+        self.keys = self._all_keys[..., : self._length, :]
+        self.values = self._all_values[..., : self._length, :]
+
+
+def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> Cache:
+    """Return a cache for generation that starts from given keys and values and leaves them untouched.
+
+    Args:
+        keys: One tensor a layer, shape (batch, heads, length, head width), rotated.
+        values: Likewise.
+        room: Positions that generation will add.
+    """
+    return Cache(layers=[RoomyLayer(key, value, room) for key, value in zip(keys, values, strict=True)])
+
+
+def cache_contents(cache: Cache) -> tuple[Tensor, Tensor]:
+    """Return all keys and all values of a cache, each of shape (layers, batch, heads, length, head width)."""
+    return torch.stack([layer.keys for layer in cache.layers]), torch.stack([layer.values for layer in cache.layers])
+
+
+def attention_reach(config: PretrainedConfig) -> int:
+    """Return how many positions every layer of a model can attend over: its length, or a shorter sliding window.
+
+    Raises:
+        ModelError: If the config does not say how many positions the model has.
+    """
+    config = config.get_text_config(decoder=True)
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int):
+        raise ModelError(f"The config of {config.model_type} has no max_position_embeddings.")
+    sliding = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or []
+    if isinstance(sliding, int) and (not kinds or "sliding_attention" in kinds):
+        return min(positions, sliding)
+    return positions

@@ -1,0 +1,66 @@
+"""Reading windows: one pass of the encoder, of which only the states at the slots are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rcc_integrations.model.family import Family
+
+
+class _EnoughError(Exception):
+    """Ends the encoder's pass once its last wanted level is known."""
+
+
+def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False) -> Tensor:
+    """Return the encoder's states at the slots of a batch of windows.
+
+    Level l is the input of layer l, so level 0 is the token's embedding. The pass ends at the last layer's input,
+    and the output head is never run. Windows are padded on the right, where a causal model does not look.
+
+    Args:
+        family: Parts of the encoder.
+        ids: Token ids, shape (batch, tokens).
+        positions: Token position of each level of each slot, shape (batch, levels, slots).
+        final_level: Also return the level above the last layer, after the final norm, as released RCC does.
+
+    Returns:
+        States of shape (levels, batch, slots, hidden), one level more with `final_level` (taken where the level
+        before it is).
+    """
+    levels: list[Tensor] = []
+    last = len(family.layers) - 1
+
+    def keep(level: int, hidden: Tensor) -> None:
+        where = positions[:, min(level, last), :, None].expand(-1, -1, hidden.shape[-1])
+        levels.append(hidden.gather(1, where))
+        if level == last and not final_level:
+            raise _EnoughError
+
+    with _layer_inputs(family.layers, keep):
+        try:
+            output = family.body(input_ids=ids, use_cache=False)
+            keep(last + 1, output.last_hidden_state)
+        except _EnoughError:
+            pass
+    return torch.stack(levels)
+
+
+@contextmanager
+def _layer_inputs(layers: nn.ModuleList, keep: Callable[[int, Tensor], None]) -> Iterator[None]:
+    def hook(level: int) -> Callable[..., None]:
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            keep(level, args[0] if args else kwargs["hidden_states"])
+
+        return before
+
+    handles = [layer.register_forward_pre_hook(hook(level), with_kwargs=True) for level, layer in enumerate(layers)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

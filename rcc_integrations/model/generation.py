@@ -1,0 +1,222 @@
+"""Generation from prefixes: plain transformers generation, with stop strings, streaming and cancellation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+
+from rcc_integrations.errors import ConfigError
+from rcc_integrations.model.cache import roomy_cache
+from rcc_integrations.model.prefix import Prefix, stack_prefixes
+from rcc_integrations.model.text import Detokenizer, TextCutter
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is generated.
+
+    Args:
+        max_new_tokens: The most tokens to generate.
+        min_new_tokens: Before so many tokens the end token is not allowed.
+        temperature: 0 is greedy; above, tokens are sampled.
+        top_p: Sample from the smallest set of tokens with this much probability.
+        top_k: Sample from this many most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens already written become less likely.
+        stop: Strings that end the answer; they are not part of it.
+        seed: Makes sampling repeatable.
+
+    Raises:
+        ConfigError: If a value is out of its range; the message names it.
+    """
+
+    max_new_tokens: int = 128
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        checks = {
+            "max_new_tokens": self.max_new_tokens >= 1,
+            "min_new_tokens": 0 <= self.min_new_tokens <= self.max_new_tokens,
+            "temperature": 0.0 <= self.temperature < float("inf"),
+            "top_p": 0.0 < self.top_p <= 1.0,
+            "top_k": self.top_k >= 0,
+            "repetition_penalty": 0.0 < self.repetition_penalty < float("inf"),
+        }
+        for name, fits in checks.items():
+            if not fits:
+                raise ConfigError(f"{name} is out of range: {getattr(self, name)!r}.")
+        object.__setattr__(self, "stop", tuple(self.stop))
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
+
+    def but(self, **changes: Any) -> GenerationOptions:
+        """Return these options with some changed.
+
+        Raises:
+            ConfigError: If there is no option of that name, or a value is out of its range.
+        """
+        try:
+            return replace(self, **changes)
+        except TypeError as error:
+            raise ConfigError(f"There is no such generation option: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was generated for one question.
+
+    Args:
+        text: The answer.
+        ids: All tokens that were generated, the end token and what was cut off behind a stop string included.
+        finish_reason: `stop` (end token or stop string), `length` or `cancelled`.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    finish_reason: FinishReason
+
+
+class _Row:
+    def __init__(self, tokenizer: Any, options: GenerationOptions, marker: str | None, stop: Sequence[str]) -> None:
+        self._detokenizer = Detokenizer(tokenizer)
+        self._cutter = TextCutter([*options.stop, *stop], marker)
+        self._pieces: list[str] = []
+        self.ids: list[int] = []
+        self.reason: FinishReason | None = None
+
+    def take(self, token: int, ends: Sequence[int]) -> str:
+        self.ids.append(token)
+        if token in ends:
+            return self.end("stop")
+        piece = self._cutter.feed(self._detokenizer.feed(token))
+        self._pieces.append(piece)
+        if self._cutter.stopped:
+            self.reason = "stop"
+        return piece
+
+    def end(self, reason: FinishReason) -> str:
+        if self.reason is not None:
+            return ""
+        self.reason = reason
+        piece = self._cutter.feed(self._detokenizer.finish()) + self._cutter.finish()
+        self._pieces.append(piece)
+        return piece
+
+    def result(self) -> Generation:
+        return Generation("".join(self._pieces), tuple(self.ids), self.reason or "length")
+
+
+class _Watch(StoppingCriteria):
+    """Sees every new token: ends rows, hands on text as it becomes certain, and obeys cancellation."""
+
+    def __init__(self, rows: list[_Row], ends: Sequence[int], emit: Callable[[int, str], None] | None,
+                 cancel: threading.Event | None) -> None:  # fmt: skip
+        self._rows, self._ends, self._emit, self._cancel = rows, ends, emit, cancel
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
+        newest = input_ids[:, -1].tolist()
+        for number, (row, token) in enumerate(zip(self._rows, newest, strict=True)):
+            if row.reason is None:
+                self._say(number, row.take(token, self._ends))
+                if self._cancel is not None and self._cancel.is_set():
+                    self._say(number, row.end("cancelled"))
+        return torch.tensor([row.reason is not None for row in self._rows], device=input_ids.device)
+
+    def finish(self) -> None:
+        for number, row in enumerate(self._rows):
+            self._say(number, row.end("length"))
+
+    def _say(self, number: int, piece: str) -> None:
+        if piece and self._emit is not None:
+            self._emit(number, piece)
+
+
+def generate(
+    decoder: PreTrainedModel,
+    tokenizer: Any,
+    prefixes: Sequence[Prefix],
+    questions: Sequence[Sequence[int]],
+    options: GenerationOptions,
+    *,
+    end_ids: Sequence[int],
+    stop: Sequence[str] = (),
+    marker: str | None = None,
+    emit: Callable[[int, str], None] | None = None,
+    cancel: threading.Event | None = None,
+    logits_processor: Any = None,
+) -> list[Generation]:
+    """Answer a batch of questions, each over its own prefix.
+
+    Args:
+        decoder: The causal LM.
+        tokenizer: Its tokenizer.
+        prefixes: One a question; they are not changed.
+        questions: Token ids of each question, at least one token each.
+        options: How to generate.
+        end_ids: Tokens that end an answer.
+        stop: Further stop strings, the model's own.
+        marker: If given, an answer begins behind it.
+        emit: Called with (row, piece) whenever text of a row is certain.
+        cancel: Generation ends soon after this is set.
+        logits_processor: A `LogitsProcessorList` of transformers.
+
+    Returns:
+        One generation a question.
+    """
+    keys, values, used = stack_prefixes(list(prefixes))
+    device, longest = decoder.device, max(len(question) for question in questions)
+    pad = end_ids[0] if end_ids else 0
+    ids = torch.full((len(questions), longest), pad, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, question in enumerate(questions):
+        ids[row, longest - len(question) :] = torch.tensor(question)
+        mask[row, longest - len(question) :] = 1
+    # transformers wants ids for the cached positions too; it cuts them off before the first pass.
+    ids = torch.cat([torch.full_like(used, pad), ids], dim=1).to(device)
+    mask = torch.cat([used, mask], dim=1).to(device)
+    rows = [_Row(tokenizer, options, marker, stop) for _ in questions]
+    watch = _Watch(rows, end_ids, emit, cancel)
+    room = longest + options.max_new_tokens
+    cache = roomy_cache(list(keys.to(decoder.dtype)), list(values.to(decoder.dtype)), room) if keys.shape[3] else None
+    sampled = options.temperature > 0
+    settings = GenerationConfig(
+        max_new_tokens=options.max_new_tokens,
+        min_new_tokens=options.min_new_tokens or None,
+        do_sample=sampled,
+        temperature=options.temperature if sampled else None,
+        top_p=options.top_p if sampled else None,
+        top_k=options.top_k if sampled else None,
+        repetition_penalty=options.repetition_penalty,
+        eos_token_id=list(end_ids) or None,
+        pad_token_id=pad,
+        use_cache=True,
+    )
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices, enabled=sampled and options.seed is not None):
+        if sampled and options.seed is not None:
+            torch.manual_seed(options.seed)
+        decoder.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            generation_config=settings,
+            stopping_criteria=StoppingCriteriaList([watch]),
+            logits_processor=logits_processor,
+        )
+    watch.finish()
+    return [row.result() for row in rows]

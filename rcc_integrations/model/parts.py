@@ -1,0 +1,63 @@
+"""The networks of an RCC model, as loading puts them together."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from rcc_integrations.model.adapters import Adapter
+from rcc_integrations.model.fingerprint import weights_digest
+from rcc_integrations.model.projection import LevelProjections
+
+
+@dataclass(eq=False)
+class Parts:
+    """Everything of an RCC model but its settings.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        base: The causal LM without adapters. Encoder and decoder share its weights.
+        encoder: Body that reads windows.
+        decoder: Causal LM that answers.
+        projections: Maps from the encoder's levels to the decoder's.
+        encoder_adapter: Adapter on the encoder.
+        decoder_adapter: Adapter on the decoder.
+        encoder_base: A causal LM of its own below the encoder, as in released checkpoints.
+        named_base: Whether the base can be loaded again by the name in the settings.
+        base_digest: Hash over the base's weights, if known without reading them.
+    """
+
+    tokenizer: Any
+    base: PreTrainedModel
+    encoder: nn.Module
+    decoder: Any
+    projections: LevelProjections
+    encoder_adapter: Adapter | None = None
+    decoder_adapter: Adapter | None = None
+    encoder_base: PreTrainedModel | None = None
+    named_base: bool = True
+    base_digest: str | None = None
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Tokens that end an answer."""
+        found = self.base.generation_config.eos_token_id if self.base.generation_config else None
+        ends = list(found) if isinstance(found, list | tuple) else [found]
+        ends.append(getattr(self.tokenizer, "eos_token_id", None))
+        return sorted({token for token in ends if token is not None})
+
+    def digest(self) -> str:
+        """Return a hash over all weights, 32 hex digits."""
+        found = [self.base_digest or weights_digest(self.base.named_parameters())]
+        if self.encoder_base is not None:
+            found.append(weights_digest(self.encoder_base.named_parameters()))
+        for adapter in (self.encoder_adapter, self.decoder_adapter):
+            if adapter is not None:
+                settings = f"{adapter.config.r}:{adapter.config.lora_alpha}:{sorted(adapter.config.target_modules or [])}"
+                found += [settings, weights_digest(adapter.weights.items())]
+        found.append(weights_digest(self.projections.named_parameters()))
+        return hashlib.blake2b("\n".join(found).encode(), digest_size=16).hexdigest()

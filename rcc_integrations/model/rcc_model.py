@@ -1,0 +1,431 @@
+"""`RCCModel`: an encoder that compresses windows and a decoder that answers from them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from rcc_integrations.config import RCCConfig
+from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
+from rcc_integrations.model import checkpoint
+from rcc_integrations.model.cache import attention_reach, cache_contents
+from rcc_integrations.model.encoder import encode_slots
+from rcc_integrations.model.family import Family
+from rcc_integrations.model.fingerprint import fingerprint
+from rcc_integrations.model.generation import Generation, GenerationOptions, generate
+from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix
+from rcc_integrations.model.parts import Parts
+from rcc_integrations.model.prefix import Prefix
+from rcc_integrations.model.residual import residual_memory, residual_prefix
+from rcc_integrations.model.slots import slot_count, slot_positions
+from rcc_integrations.model.streaming import GenerationStream
+from rcc_integrations.model.windows import Window, cut_windows, published_windows
+
+#: Tokens of padded windows that go through the encoder in one batch.
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
+
+
+class RCCModel(nn.Module):
+    """A language model with compressed memory (Recurrent Context Compression, arXiv 2406.06110).
+
+    Make one with `default`, `from_pretrained`, `from_base` or `from_published`. Calls from several threads are safe;
+    they take turns.
+
+    Args:
+        config: Settings.
+        parts: Networks and tokenizer.
+    """
+
+    def __init__(self, config: RCCConfig, parts: Parts) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = parts.tokenizer
+        self.encoder = parts.encoder
+        self.decoder: PreTrainedModel = parts.decoder
+        self.projections = parts.projections
+        self.parts = parts
+        self._encoder_family = Family.of(self.encoder)
+        self._decoder_family = Family.of(self.decoder)
+        self._lock = threading.RLock()
+        self._text_prefix: Prefix | None = None
+        self._weights: str | None = None
+        self.reach = attention_reach(self.decoder.config)
+        if config.window > self.reach:
+            raise ConfigError(f"window {config.window} is longer than the {self.reach} positions of {config.base!r}.")
+
+    @classmethod
+    def default(cls, **options: Any) -> RCCModel:
+        """Load the model that comes with the package, RCC-SmolLM2-135M.
+
+        Args:
+            **options: `device`, `dtype`, `attn`, `merge` as in `from_pretrained`.
+
+        Raises:
+            ModelNotFoundError: If its base weights are not on this machine; the message says how to get them.
+        """
+        return cls.from_pretrained(checkpoint.DEFAULT, **options)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> RCCModel:
+        """Load a saved model.
+
+        Args:
+            name: A folder that `save_pretrained` wrote, or a hub id of one.
+            **options: `base` (other place of the base model), `device`, `dtype` and `attn` (chosen if not given),
+                `merge` (adapters into copies of the weights: faster, more memory; chosen by free memory if not given).
+
+        Raises:
+            ModelNotFoundError: If the folder, or the base that it names, cannot be found.
+            ModelError: If what is there does not fit together.
+            ConfigError: If its settings cannot be used.
+        """
+        return cls(*checkpoint.load(name, **options))
+
+    @classmethod
+    def from_base(cls, base: str | Path | PreTrainedModel, **options: Any) -> RCCModel:
+        """Use any causal LM without an adapter; at ratio 1 its memories are its exact key/value cache.
+
+        Args:
+            base: Hub id, folder, or a loaded model (then `tokenizer` is needed).
+            **options: `tokenizer`; settings of `RCCConfig` such as `window` (default: as many positions as the base
+                has, less room for a question) and `prefix_text`; `device`, `dtype`, `attn`.
+
+        Raises:
+            ModelNotFoundError: If there is no such base.
+            ModelError: If its family cannot carry memory.
+        """
+        return cls(*checkpoint.from_base(base, **options))
+
+    @classmethod
+    def from_published(cls, weights: str | Path, base: str | Path, **options: Any) -> RCCModel:
+        """Load weights in the layout of the released RCC-Pythia-1.4b.
+
+        Args:
+            weights: A safetensors file, or a folder of them.
+            base: Hub id or folder of the base model, for its config and tokenizer.
+            **options: `tokenizer`, `ratio` (32), `window` (2048), `device`, `dtype`, `attn`.
+
+        Raises:
+            ModelError: If tensors are missing, left over, or of another shape; the message names them.
+        """
+        from rcc_integrations.model.published import load_published
+
+        return cls(*load_published(weights, base, **options))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model to a folder in safetensors and JSON; the base only if it has no name to load it by."""
+        checkpoint.save(Path(folder), self.config, self.parts)
+
+    @property
+    def levels(self) -> int:
+        """Levels of a memory, one a decoder layer."""
+        return len(self._decoder_family.layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the decoder is."""
+        return self.decoder.device
+
+    @property
+    def memory_spec(self) -> dict[str, tuple[int, ...]]:
+        """Names of a memory's tensors and their shapes without the slots, which are the axis before the last."""
+        settings = self.decoder.config.get_text_config(decoder=True)
+        hidden = int(settings.hidden_size)
+        if self.config.injection == "residual":
+            return {"state": (self.levels, hidden)}
+        heads = int(settings.num_attention_heads)
+        width = int(getattr(settings, "head_dim", None) or hidden // heads)
+        shape = (self.levels, int(getattr(settings, "num_key_value_heads", None) or heads), width)
+        return {"key": shape, "value": shape}
+
+    def weights_id(self) -> str:
+        """Return the hash over all weights; computed once."""
+        with self._lock:
+            if self._weights is None:
+                self._weights = self.parts.digest()
+            return self._weights
+
+    def fingerprint(self, ratio: int | None = None) -> str:
+        """Return the fingerprint of the memories that this model makes at a ratio, 32 hex digits."""
+        return fingerprint(self.config, self.weights_id(), ratio or self.config.ratio)
+
+    def describe(self, ratio: int | None = None) -> dict[str, Any]:
+        """Return what a store keeps beside a fingerprint so that people know which model it stands for."""
+        return {
+            "base": self.config.base,
+            "ratio": ratio or self.config.ratio,
+            "window": self.config.window,
+            "injection": self.config.injection,
+            "placement": self.config.placement,
+        }
+
+    def check_ratio(self, ratio: int | None = None, *, untrained: bool = False) -> int:
+        """Return the ratio to use.
+
+        Args:
+            ratio: The wanted one; the model's own if not given.
+            untrained: Allow a ratio that the adapters were not trained for.
+
+        Raises:
+            ConfigError: If the ratio cannot be used, or was not trained for and not asked for with `untrained`.
+        """
+        ratio = self.config.ratio if ratio is None else ratio
+        if not isinstance(ratio, int) or isinstance(ratio, bool) or not 1 <= ratio <= self.config.window:
+            raise ConfigError(f"ratio must be a whole number from 1 to the window of {self.config.window}: {ratio!r}.")
+        exact = ratio == 1 and self.config.injection == "kv"
+        if ratio in self.config.ratios or exact or untrained:
+            return ratio
+        trained = ", ".join(map(str, self.config.ratios)) or "none"
+        raise ConfigError(
+            f"Ratio {ratio} is not one that {self.config.base!r} has an adapter for (trained ratios: {trained}"
+            f"{'; 1 is exact without training' if self.config.injection == 'kv' else ''}). "
+            "To use it all the same, pass untrained=True (command line: --untrained)."
+        )
+
+    def cut(self, text: str) -> list[Window]:
+        """Cut a document into windows; an empty list if it has no tokens."""
+        if self.config.filling == "published":
+            return published_windows(text, self.tokenizer, self.config.window)
+        return cut_windows(text, self.tokenizer, self.config.window)
+
+    def slots(self, tokens: int, ratio: int) -> int:
+        """Return how many slots a window of so many tokens has."""
+        return slot_count(tokens, ratio)
+
+    def compress(
+        self, windows: Sequence[Sequence[int]], ratio: int | None = None, *, untrained: bool = False
+    ) -> list[Memory]:
+        """Compress windows into memories.
+
+        Args:
+            windows: Token ids of each window, at least one token each.
+            ratio: Compression ratio; the model's own if not given.
+            untrained: Allow a ratio without training.
+
+        Returns:
+            A memory a window: `key` and `value` of shape (levels, heads, slots, head width) with `kv`, or `state` of
+            shape (levels, slots, hidden) with `residual`.
+
+        Raises:
+            ConfigError: If the ratio or a window's length cannot be used.
+        """
+        ratio = self.check_ratio(ratio, untrained=untrained)
+        found: dict[int, Memory] = {}
+        for numbers, memories in self.compress_batches(windows, ratio):
+            found.update(zip(numbers, memories, strict=True))
+        return [found[number] for number in range(len(windows))]
+
+    def compress_batches(
+        self, windows: Sequence[Sequence[int]], ratio: int
+    ) -> Iterator[tuple[list[int], list[Memory]]]:
+        """Compress windows batch by batch, windows of like length together.
+
+        Args:
+            windows: Token ids of each window.
+            ratio: A ratio that `check_ratio` returned.
+
+        Yields:
+            Which windows a batch held, and their memories as in `compress`.
+
+        Raises:
+            ConfigError: If a window is empty or too long.
+        """
+        for window in windows:
+            if not 0 < len(window) <= self.config.window:
+                raise ConfigError(f"A window has {len(window)} tokens; 1 to {self.config.window} are possible.")
+        most = _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cuda"])
+        waiting = sorted(range(len(windows)), key=lambda number: len(windows[number]))
+        while waiting:
+            size = max(1, most // len(windows[waiting[-1]]))
+            numbers, waiting = waiting[-size:], waiting[:-size]
+            with self._lock, torch.no_grad():
+                memories = self._compress_batch([windows[number] for number in numbers], ratio)
+            yield numbers, memories
+
+    def _compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
+        states, counts = self.encode(windows, ratio)
+        if self.config.injection == "kv":
+            batch = kv_memory(self._decoder_family, self.projections, states)
+        else:
+            batch = residual_memory(self.projections, states)
+        return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
+
+    def encode(self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False) -> Any:
+        """Run the encoder over one batch of windows.
+
+        Args:
+            windows: Token ids of each window.
+            ratio: Compression ratio.
+            final_level: Also return the level above the last layer.
+
+        Returns:
+            States of shape (levels, windows, slots, hidden), and the number of slots of each window; states behind
+            that number mean nothing.
+        """
+        longest = max(len(window) for window in windows)
+        ids = torch.zeros(len(windows), longest, dtype=torch.int64)
+        counts = [slot_count(len(window), ratio) for window in windows]
+        positions = torch.zeros(len(windows), self.levels, max(counts), dtype=torch.int64)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = torch.tensor(window)
+            positions[row, :, : counts[row]] = slot_positions(
+                len(window), ratio, levels=self.levels, placement=self.config.placement
+            )
+        family, device = self._encoder_family, self.device
+        return encode_slots(family, ids.to(device), positions.to(device), final_level=final_level), counts
+
+    def text_prefix(self) -> Prefix:
+        """Return the keys and values of the clear text in front of every memory."""
+        with self._lock, torch.no_grad():
+            if self._text_prefix is None:
+                ids = self._tokens(self.config.prefix_text, special=True)
+                self._text_prefix = self._read(ids)
+            return self._text_prefix
+
+    def prefix(self, memories: Sequence[Memory]) -> Prefix:
+        """Build the decoder's prefix from memories, in order.
+
+        Args:
+            memories: As `compress` returns them, or as read back from a store.
+
+        Returns:
+            The prefix, on the model's device.
+
+        Raises:
+            BudgetError: If it has more positions than the decoder.
+        """
+        text = self.text_prefix()
+        slots = sum(next(iter(memory.values())).shape[-2] for memory in memories)
+        if text.length + slots >= self.reach:
+            raise BudgetError(
+                f"{slots} slots do not fit into the {self.reach} positions of {self.config.base!r}; "
+                "take fewer windows or a higher ratio."
+            )
+        with self._lock, torch.no_grad():
+            if self.config.injection == "kv" or not memories:
+                return kv_prefix(self._decoder_family, text, memories)
+            ids = torch.tensor(self._tokens(self.config.prefix_text, special=True), dtype=torch.int64)
+            embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
+            return residual_prefix(self._decoder_family, embeddings, memories)
+
+    def question_ids(self, question: str) -> list[int]:
+        """Return the token ids of a question in its template; special tokens within it are read as plain text."""
+        before, after = self.config.question_template.split("{question}")
+        parts = (self._tokens(before, special=True), self._tokens(question), self._tokens(after, special=True))
+        return [token for part in parts for token in part]
+
+    def slot_room(self, question_ids: Sequence[int], max_new_tokens: int) -> int:
+        """Return how many slots fit beside a question and its answer.
+
+        Raises:
+            BudgetError: If the question and its answer alone are too long.
+        """
+        room = self.reach - self.text_prefix().length - len(question_ids) - max_new_tokens
+        if room < 0:
+            raise BudgetError(
+                f"The question has {len(question_ids)} tokens and the answer may have {max_new_tokens}; with the prompt "
+                f"they do not fit into the {self.reach} positions of {self.config.base!r}. Shorten the question or "
+                "lower max_new_tokens."
+            )
+        return room
+
+    def generate(
+        self,
+        prefixes: Sequence[Prefix],
+        questions: Sequence[Sequence[int]],
+        options: GenerationOptions | None = None,
+        **more: Any,
+    ) -> list[Generation]:
+        """Answer a batch of questions, each over its own prefix.
+
+        Args:
+            prefixes: As `prefix` returns them, one a question.
+            questions: As `question_ids` returns them.
+            options: How to generate.
+            **more: `emit`, `cancel` and `logits_processor` as in `generation.generate`.
+
+        Raises:
+            BudgetError: If a question does not fit behind its prefix.
+        """
+        options = options or GenerationOptions()
+        if not questions or len(prefixes) != len(questions) or not all(questions):
+            raise ConfigError(f"{len(questions)} questions and {len(prefixes)} prefixes: one prefix a question, please.")
+        for prefix, question in zip(prefixes, questions, strict=True):
+            if prefix.length + len(question) + options.max_new_tokens > self.reach:
+                raise BudgetError(
+                    f"{prefix.length} positions of memory, {len(question)} of the question and up to "
+                    f"{options.max_new_tokens} of the answer do not fit into the {self.reach} of {self.config.base!r}."
+                )
+        with self._lock, torch.no_grad():
+            return generate(
+                self.decoder, self.tokenizer, prefixes, questions, options,
+                end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker, **more,
+            )  # fmt: skip
+
+    def stream(self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None) -> GenerationStream:
+        """Answer a question piece by piece; see `GenerationStream`."""
+        return GenerationStream(lambda **more: self.generate([prefix], [question], options, **more)[0])
+
+    def answer(
+        self,
+        text: str,
+        question: str,
+        *,
+        ratio: int | None = None,
+        instruction: Literal["clear", "reconstruct"] = "clear",
+        untrained: bool = False,
+        **options: Any,
+    ) -> Generation:
+        """Compress a text and answer one question from it, without a store.
+
+        Args:
+            text: The document.
+            question: The question.
+            ratio: Compression ratio.
+            instruction: `clear` puts the question uncompressed behind the memory. `reconstruct` is the published
+                instruction reconstruction: the question is compressed with the text, and the decoder writes it out
+                before it answers (for `residual` models that were trained so).
+            untrained: Allow a ratio without training.
+            **options: Fields of `GenerationOptions`.
+
+        Raises:
+            EmptyDocumentError: If the text has no tokens.
+            ConfigError: If an option cannot be used.
+            BudgetError: If it does not fit.
+        """
+        if instruction not in ("clear", "reconstruct"):
+            raise ConfigError(f"instruction must be 'clear' or 'reconstruct'; it is {instruction!r}.")
+        if instruction == "reconstruct" and self.config.injection != "residual":
+            raise ConfigError("Instruction reconstruction is for models with residual injection; this one has kv.")
+        reconstruct = instruction == "reconstruct"
+        windows = self.cut(f"{text}\n\n{question}" if reconstruct else text)
+        if not windows:
+            raise EmptyDocumentError("The text has no tokens, so there is nothing to answer from.")
+        prefix = self.prefix(self.compress([window.ids for window in windows], ratio, untrained=untrained))
+        asked = self.question_ids("" if reconstruct else question)
+        return self.generate([prefix], [asked], GenerationOptions().but(**options))[0]
+
+    def _tokens(self, text: str, *, special: bool = False) -> list[int]:
+        if not text:
+            return []
+        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)
+        ids: list[int] = encoded["input_ids"]
+        return ids
+
+    def _read(self, ids: Sequence[int]) -> Prefix:
+        """Run the decoder over clear text at positions 0, 1, …."""
+        if not ids:
+            settings = self.decoder.config.get_text_config(decoder=True)
+            heads = int(getattr(settings, "num_key_value_heads", None) or settings.num_attention_heads)
+            width = int(getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads)
+            nothing = torch.zeros(self.levels, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
+            return Prefix(nothing, nothing.clone(), 0, 0)
+        output = self._decoder_family.body(input_ids=torch.tensor([ids], device=self.device), use_cache=True)
+        keys, values = cache_contents(output.past_key_values)
+        return Prefix(keys[:, 0], values[:, 0], len(ids), 0)
