@@ -111,7 +111,9 @@ class RCCConfig:
             raise ConfigError(f"{where} must hold a JSON object; it holds {type(data).__name__}.")
         version = data.pop("format", None)
         if version != FORMAT:
-            raise ConfigError(f"{where} has format {version!r}; this version reads format {FORMAT}. Upgrade the package.")
+            raise ConfigError(
+                f"{where} has format {version!r}; this version reads format {FORMAT}. Upgrade the package."
+            )
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - known):
             raise ConfigError(f"{where} has unknown settings: {', '.join(unknown)}.")

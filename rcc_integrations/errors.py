@@ -69,6 +69,22 @@ class BlobsMissingError(StoreError):
         )
 
 
+class TextMissingError(BlobsMissingError):
+    """A document's text is not in the store.
+
+    Args:
+        keys: The text keys that are missing.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        super().__init__(keys)
+        shown = ", ".join(key[:12] for key in self.keys[:4]) + (", …" if len(self.keys) > 4 else "")
+        self.args = (
+            f"{len(self.keys)} text(s) are not in the store: {shown}. Add the documents again, or run "
+            "`rcc verify --repair`.",
+        )
+
+
 class FingerprintMismatchError(StoreError):
     """Memories of one model were about to be used with another."""
 

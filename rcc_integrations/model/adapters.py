@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -65,9 +68,14 @@ class Adapter:
             ModelError: If the adapter does not fit the model.
         """
         carrier = shared_copy(model)
+        # Which base an adapter is for is said in rcc_config.json; peft would warn that the folder's name is another.
+        settings = copy.copy(self.config)
+        settings.base_model_name_or_path = getattr(getattr(model, "config", None), "name_or_path", None)
         try:
-            wrapped = get_peft_model(carrier, self.config)
-            outcome = set_peft_model_state_dict(wrapped, self.weights)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                wrapped = get_peft_model(carrier, settings)
+            outcome: Any = set_peft_model_state_dict(wrapped, self.weights)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"The adapter does not fit {type(model).__name__}: {error}") from error
         if outcome.unexpected_keys:
@@ -75,10 +83,17 @@ class Adapter:
                 f"The adapter does not fit {type(model).__name__}: it has {len(outcome.unexpected_keys)} tensors "
                 f"without a place, such as {outcome.unexpected_keys[0]!r}."
             )
+        places = sum("lora_" in name for name, _ in wrapped.named_parameters())
+        if places != len(self.weights):
+            raise ModelError(
+                f"The adapter does not fit {type(model).__name__}: "
+                f"it has {len(self.weights)} tensors for {places} places."
+            )
         reference = next(model.parameters())
         wrapped.to(device=reference.device, dtype=reference.dtype)
         if not merge:
             return wrapped.eval().requires_grad_(False)
+        module: Any
         for module in wrapped.modules():
             if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
                 # Merging adds in place; the base's own weights must stay as they are.
@@ -87,8 +102,10 @@ class Adapter:
         return merged.eval().requires_grad_(False)
 
     @classmethod
-    def of(cls, wrapped: nn.Module) -> Adapter:
+    def of(cls, wrapped: PeftModel) -> Adapter:
         """Take the adapter off a model that peft has wrapped (as training leaves it)."""
         weights = get_peft_model_state_dict(wrapped)
         held = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in weights.items()}
-        return cls(wrapped.peft_config["default"], held)  # type: ignore[index,union-attr]
+        config = wrapped.peft_config["default"]
+        assert isinstance(config, LoraConfig)
+        return cls(config, held)

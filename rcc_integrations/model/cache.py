@@ -43,7 +43,7 @@ class RoomyLayer(DynamicLayer):
     """
 
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._length = keys.shape[-2]
         shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
@@ -62,12 +62,12 @@ class RoomyLayer(DynamicLayer):
         self._all_keys[..., self._length : end, :] = key_states
         self._all_values[..., self._length : end, :] = value_states
         self._length = end
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
-    def _show(self) -> None:
-        self.keys = self._all_keys[..., : self._length, :]
-        self.values = self._all_values[..., : self._length, :]
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = self._all_keys[..., : self._length, :], self._all_values[..., : self._length, :]
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> Cache:
@@ -83,7 +83,8 @@ def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> 
 
 def cache_contents(cache: Cache) -> tuple[Tensor, Tensor]:
     """Return all keys and all values of a cache, each of shape (layers, batch, heads, length, head width)."""
-    return torch.stack([layer.keys for layer in cache.layers]), torch.stack([layer.values for layer in cache.layers])
+    layers: list[Any] = cache.layers
+    return torch.stack([layer.keys for layer in layers]), torch.stack([layer.values for layer in layers])
 
 
 def attention_reach(config: PretrainedConfig) -> int:

@@ -96,7 +96,7 @@ def from_base(
         model = base  # type: ignore[assignment]
         if tokenizer is None:
             raise ConfigError("A model that is already loaded needs its tokenizer: pass tokenizer=.")
-        model.eval().requires_grad_(False)
+        model.train(False).requires_grad_(False)
     reach = attention_reach(model.config)
     settings.setdefault("window", max(reach - _QUESTION_ROOM, reach // 2))
     settings.setdefault("ratio", 1)
@@ -159,7 +159,9 @@ def _folder(name: str | Path) -> Path:
     try:
         found = snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.md"])
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise ModelNotFoundError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error
+        raise ModelNotFoundError(
+            f"{name!r} is no folder here and could not be fetched from the hub: {error}"
+        ) from error
     return Path(found)
 
 

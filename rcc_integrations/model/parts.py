@@ -57,7 +57,9 @@ class Parts:
             found.append(weights_digest(self.encoder_base.named_parameters()))
         for adapter in (self.encoder_adapter, self.decoder_adapter):
             if adapter is not None:
-                settings = f"{adapter.config.r}:{adapter.config.lora_alpha}:{sorted(adapter.config.target_modules or [])}"
+                settings = (
+                    f"{adapter.config.r}:{adapter.config.lora_alpha}:{sorted(adapter.config.target_modules or [])}"
+                )
                 found += [settings, weights_digest(adapter.weights.items())]
         found.append(weights_digest(self.projections.named_parameters()))
         return hashlib.blake2b("\n".join(found).encode(), digest_size=16).hexdigest()

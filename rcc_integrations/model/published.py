@@ -61,7 +61,7 @@ def load_published(
     decoder_model = _fill(settings, decoder, runtime, "decoder")
     encoder_model = _fill(settings, encoder, runtime, "encoder")
     try:
-        projections.load_state_dict(state)  # type: ignore[arg-type]
+        projections.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"The projections in {weights} do not fit the base in {str(base)!r}: {error}") from error
     config = RCCConfig(
@@ -105,7 +105,7 @@ def _read(weights: Path) -> dict[str, Tensor]:
 
 
 def _fill(settings: Any, tensors: dict[str, Tensor], runtime: Runtime, what: str) -> PreTrainedModel:
-    family = AutoModelForCausalLM._model_mapping[type(settings)]
+    family: Any = AutoModelForCausalLM._model_mapping[type(settings)]
     try:
         # transformers knows under which names its releases have kept the same weights.
         model, report = family.from_pretrained(

@@ -329,9 +329,9 @@ class RCCModel(nn.Module):
         room = self.reach - self.text_prefix().length - len(question_ids) - max_new_tokens
         if room < 0:
             raise BudgetError(
-                f"The question has {len(question_ids)} tokens and the answer may have {max_new_tokens}; with the prompt "
-                f"they do not fit into the {self.reach} positions of {self.config.base!r}. Shorten the question or "
-                "lower max_new_tokens."
+                f"The question has {len(question_ids)} tokens and the answer may have {max_new_tokens}; with the "
+                f"prompt they do not fit into the {self.reach} positions of {self.config.base!r}. "
+                "Shorten the question or lower max_new_tokens."
             )
         return room
 
@@ -355,7 +355,9 @@ class RCCModel(nn.Module):
         """
         options = options or GenerationOptions()
         if not questions or len(prefixes) != len(questions) or not all(questions):
-            raise ConfigError(f"{len(questions)} questions and {len(prefixes)} prefixes: one prefix a question, please.")
+            raise ConfigError(
+                f"{len(questions)} questions and {len(prefixes)} prefixes: one prefix a question, please."
+            )
         for prefix, question in zip(prefixes, questions, strict=True):
             if prefix.length + len(question) + options.max_new_tokens > self.reach:
                 raise BudgetError(
@@ -368,7 +370,9 @@ class RCCModel(nn.Module):
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker, **more,
             )  # fmt: skip
 
-    def stream(self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None) -> GenerationStream:
+    def stream(
+        self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None
+    ) -> GenerationStream:
         """Answer a question piece by piece; see `GenerationStream`."""
         return GenerationStream(lambda **more: self.generate([prefix], [question], options, **more)[0])
 

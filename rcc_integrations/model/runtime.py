@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers.utils import logging
 
 from rcc_integrations.errors import ConfigError, ModelError, ModelNotFoundError
 
@@ -73,6 +76,18 @@ class Runtime:
         return cls(where, kind, attn)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing progress bars."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def load_base(base: str | Path, runtime: Runtime, **options: Any) -> PreTrainedModel:
     """Load a causal LM from a folder or a hub id, from safetensors only and without running its code.
 
@@ -86,19 +101,21 @@ def load_base(base: str | Path, runtime: Runtime, **options: Any) -> PreTrainedM
         ModelError: If it cannot be loaded.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(base),
-            dtype=runtime.dtype,
-            attn_implementation=runtime.attention,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **options,
-        )
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                str(base),
+                dtype=runtime.dtype,
+                attn_implementation=runtime.attention,
+                trust_remote_code=False,
+                use_safetensors=True,
+                **options,
+            )
     except OSError as error:
         raise ModelNotFoundError(f"No model could be loaded from {str(base)!r}: {error}") from error
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise ModelError(f"The model in {str(base)!r} cannot be used: {error}") from error
-    loaded: PreTrainedModel = model.to(runtime.device).eval().requires_grad_(False)
+    model.to(runtime.device)  # type: ignore[arg-type]
+    loaded: PreTrainedModel = model.eval().requires_grad_(False)
     # The base's own sampling defaults must not leak into ours.
     loaded.generation_config = GenerationConfig(eos_token_id=loaded.generation_config.eos_token_id)
     return loaded

@@ -9,7 +9,8 @@ from typing import Any
 class TextCutter:
     """Cuts a growing text at the first stop string, wherever token boundaries fall.
 
-    Text that may turn out to be the beginning of a stop string is held back until that is decided.
+    Text that may turn out to be the beginning of a stop string is held back until that is decided. White space around
+    the whole text is left out.
 
     Args:
         stop: Strings that end the text; they are not part of it.
@@ -20,6 +21,7 @@ class TextCutter:
         self._stop = [text for text in stop if text]
         self._marker = marker
         self._held = ""
+        self._begun = False
         self.stopped = False
 
     def feed(self, piece: str) -> str:
@@ -28,7 +30,7 @@ class TextCutter:
             return ""
         self._held += piece
         if self._marker is not None:
-            before, found, behind = self._held.partition(self._marker)
+            _, found, behind = self._held.partition(self._marker)
             if not found:
                 return ""
             self._marker, self._held = None, behind
@@ -39,14 +41,17 @@ class TextCutter:
         return "" if self.stopped else self._release(final=True)
 
     def _release(self, *, final: bool) -> str:
+        if not self._begun:
+            self._held = self._held.lstrip()
         ends = [at for text in self._stop if (at := self._held.find(text)) >= 0]
         if ends:
             self.stopped = True
-            shown, self._held = self._held[: min(ends)], ""
+            shown, self._held = self._held[: min(ends)].rstrip(), ""
             return shown
         keep = 0 if final else max((_overlap(self._held, text) for text in self._stop), default=0)
-        cut = len(self._held) - keep
+        cut = len(self._held[: len(self._held) - keep].rstrip())
         shown, self._held = self._held[:cut], self._held[cut:]
+        self._begun = self._begun or bool(shown)
         return shown
 
 

@@ -1,0 +1,250 @@
+"""Bringing documents into a collection: read, cut, compress what is new, store."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rcc_integrations.document import Document
+from rcc_integrations.errors import BlobsMissingError, ConfigError, EmptyDocumentError, UnreadableFileError
+from rcc_integrations.memory.names import check_document_id
+from rcc_integrations.memory.records import CollectionRecord, WindowRecord
+from rcc_integrations.memory.store import MemoryStore
+from rcc_integrations.model.fingerprint import blob_key
+from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.model.windows import Window
+
+#: So many windows of several documents are compressed together.
+_POOL = 64
+#: Memories that other processes delete in between are made again so often.
+_TRIES = 3
+
+
+class Readable(Protocol):
+    """Something that can be read into a document, such as `rcc_integrations.files.SourceFile`."""
+
+    @property
+    def id(self) -> str:
+        """Id of the document."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of the source, by which an unchanged one is known without reading it."""
+        ...
+
+    def read(self) -> Document:
+        """Return the document."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far adding has come.
+
+    Args:
+        document: Id of the document that was finished last, or is at work.
+        documents: Documents that are done, unchanged and skipped ones included.
+        total: Documents in all.
+        tokens: Tokens compressed so far.
+    """
+
+    document: str
+    documents: int
+    total: int
+    tokens: int
+
+
+@dataclass
+class AddReport:
+    """What adding did.
+
+    Args:
+        added: Ids of new documents.
+        replaced: Ids of documents that had changed.
+        unchanged: Ids of documents that were there as they are.
+        skipped: Pairs of id and reason.
+        windows_compressed: Windows that went through the encoder.
+        windows_reused: Windows of added and replaced documents that were in the store already.
+        tokens_compressed: Tokens of the windows that went through the encoder.
+        seconds: How long it took.
+    """
+
+    added: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    windows_compressed: int = 0
+    windows_reused: int = 0
+    tokens_compressed: int = 0
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, lists and numbers."""
+        return dataclasses.asdict(self)
+
+
+@dataclass
+class _Job:
+    document: Document
+    windows: list[Window]
+    keys: list[str]
+
+
+class Adder:
+    """Adds documents to one collection.
+
+    Args:
+        store: The store.
+        model: The model, which made or will make the collection's memories.
+        collection: The collection's record.
+        ratio: Its compression ratio.
+        on_progress: Called after every batch and document.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        model: RCCModel,
+        collection: CollectionRecord,
+        ratio: int,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._store, self._model, self._collection, self._ratio = store, model, collection, ratio
+        self._on_progress = on_progress
+        self._known = {record.id: record for record in store.documents(collection.name)}
+        self._jobs: list[_Job] = []
+        self._total = 0
+        self.report = AddReport()
+
+    def add(self, sources: Sequence[Document | Readable], *, skip: bool) -> AddReport:
+        """Add documents; those that are there unchanged cost nothing.
+
+        Args:
+            sources: What to add.
+            skip: Note what cannot be read and go on, instead of raising.
+
+        Raises:
+            EmptyDocumentError: A document has no text (unless `skip`).
+            UnreadableFileError: A source cannot be read (unless `skip`).
+        """
+        started = time.perf_counter()
+        self._total = len(sources)
+        for source in sources:
+            try:
+                self._take(source)
+            except (EmptyDocumentError, UnreadableFileError) as error:
+                if not skip:
+                    # What was taken before is good and is kept.
+                    self._flush()
+                    raise
+                self.report.skipped.append((source.id, str(error)))
+                self._tell(source.id)
+            if sum(len(job.windows) for job in self._jobs) >= _POOL:
+                self._flush()
+        self._flush()
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    def _take(self, source: Document | Readable) -> None:
+        known = self._known.get(check_document_id(source.id))
+        if known is not None and known.digest == source.digest:
+            self.report.unchanged.append(source.id)
+            self._tell(source.id)
+            return
+        document = source if isinstance(source, Document) else source.read()
+        windows = self._model.cut(document.text) if document.text.strip() else []
+        if not windows:
+            raise EmptyDocumentError(f"Document {document.id!r} has no text to compress.")
+        keys = [blob_key(self._collection.fingerprint, self._collection.storage, window.ids) for window in windows]
+        self._jobs.append(_Job(document, windows, keys))
+
+    def _flush(self) -> None:
+        jobs, self._jobs = self._jobs, []
+        self._compress(jobs)
+        for job in jobs:
+            self._put(job)
+
+    def _put(self, job: _Job) -> None:
+        document = job.document
+        records = [
+            WindowRecord(
+                key, window.start, window.end, len(window.ids), self._model.slots(len(window.ids), self._ratio)
+            )
+            for key, window in zip(job.keys, job.windows, strict=True)
+        ]
+        for attempt in range(_TRIES):
+            try:
+                self._store.put_document(
+                    self._collection.name,
+                    document.id,
+                    document.text,
+                    windows=records,
+                    tokens=sum(len(window.ids) for window in job.windows),
+                    digest=document.digest,
+                    metadata=document.metadata,
+                )
+                break
+            except BlobsMissingError:
+                # Another process removed the last document that used them in between.
+                if attempt == _TRIES - 1:
+                    raise
+                self._compress([job])
+        (self.report.replaced if document.id in self._known else self.report.added).append(document.id)
+        self._tell(document.id)
+
+    def _compress(self, jobs: Iterable[_Job]) -> None:
+        """Compress those windows that are not stored; what is done is durable batch by batch."""
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+        windows = 0
+        for job in jobs:
+            windows += len(job.windows)
+            wanted |= {key: (window.ids, job.document.id) for key, window in zip(job.keys, job.windows, strict=True)}
+        stored = self._store.has_blobs(wanted)
+        missing = [key for key in wanted if key not in stored]
+        self.report.windows_reused += windows - len(missing)
+        for numbers, memories in self._model.compress_batches([wanted[key][0] for key in missing], self._ratio):
+            blobs = {missing[number]: memory for number, memory in zip(numbers, memories, strict=True)}
+            self._store.put_blobs(blobs, storage=self._collection.storage)
+            self.report.windows_compressed += len(numbers)
+            self.report.tokens_compressed += sum(len(wanted[key][0]) for key in blobs)
+            self._tell(wanted[missing[numbers[0]]][1])
+
+    def _tell(self, document: str) -> None:
+        if self._on_progress is not None:
+            report = self.report
+            done = len(report.added) + len(report.replaced) + len(report.unchanged) + len(report.skipped)
+            self._on_progress(Progress(document, done, self._total, report.tokens_compressed))
+
+
+def as_sources(documents: Any) -> list[Document | Readable]:
+    """Bring what a user hands over into one form, checked before anything is compressed.
+
+    Args:
+        documents: A mapping from id to text, or documents or readable sources in any iterable.
+
+    Raises:
+        ConfigError: It is something else, or an id comes twice.
+        EmptyDocumentError: A text is empty.
+        InvalidNameError: An id cannot be used.
+    """
+    if isinstance(documents, str | bytes):
+        raise ConfigError("Give a mapping from document id to text, or a list of documents; this is bare text.")
+    if hasattr(documents, "items"):
+        documents = [Document(check_document_id(id), text) for id, text in documents.items()]
+    sources: list[Document | Readable] = []
+    seen: set[str] = set()
+    for source in documents:
+        if not all(hasattr(source, name) for name in ("id", "digest")):
+            raise ConfigError(f"A document must have id and text; this is {type(source).__name__}: {source!r:.80}.")
+        check_document_id(source.id)
+        if source.id in seen:
+            raise ConfigError(f"Two documents have the id {source.id!r}; ids must differ within a collection.")
+        seen.add(source.id)
+        if isinstance(source, Document) and not source.text.strip():
+            raise EmptyDocumentError(f"Document {source.id!r} has no text to compress.")
+        sources.append(source)
+    return sources

@@ -1,0 +1,155 @@
+"""What comes back from a question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Source:
+    """A window that an answer drew on, or that was searched for.
+
+    Args:
+        document: Id of the document.
+        start: First character of the window in the document's text.
+        end: One past its last character.
+        text: The window's text, `stored_text[start:end]`.
+        score: How well its words fit the question (BM25); only the order means something.
+        metadata: The document's metadata.
+    """
+
+    document: str
+    start: int
+    end: int
+    text: str
+    score: float
+    metadata: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an answer took, in positions of the decoder unless said otherwise.
+
+    Args:
+        memory_slots: Slots of all memories in the prefix.
+        question_tokens: The question with the prompt around it.
+        answer_tokens: Tokens that were generated.
+        windows: Windows in the prefix.
+        windows_in_collection: Windows that could have been chosen.
+        source_tokens: Tokens of text that the memories stand for.
+    """
+
+    memory_slots: int
+    question_tokens: int
+    answer_tokens: int
+    windows: int
+    windows_in_collection: int
+    source_tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time went, in seconds.
+
+    Args:
+        route: Choosing windows.
+        load: Reading memories from disk and building the prefix; 0 when it was at hand.
+        first_token: From the question to the first text of the answer, all of the above included.
+        total: From the question to the end of the answer.
+    """
+
+    route: float
+    load: float
+    first_token: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer from compressed memory.
+
+    Args:
+        text: The answer.
+        sources: The windows that fit the question best among those in memory, best first.
+        usage: Counts.
+        timings: Durations.
+        finish_reason: `stop`, `length` or `cancelled`.
+        collection: Name of the collection that was asked.
+        revision: The collection's revision that was asked.
+    """
+
+    text: str
+    sources: tuple[Source, ...]
+    usage: Usage
+    timings: Timings
+    finish_reason: Literal["stop", "length", "cancelled"]
+    collection: str
+    revision: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, lists and numbers."""
+        return dataclasses.asdict(self)
+
+
+class _Pieces(Protocol):
+    def __next__(self) -> str: ...
+    def close(self) -> None: ...
+
+
+class AnswerStream(Iterator[str]):
+    """An answer while it is being written: iterate over its pieces, then read `answer`.
+
+    Leaving a `with` block, or `close`, stops the work.
+
+    Args:
+        pieces: The pieces of text.
+        complete: Called once at the end with the seconds until the first piece; returns the whole answer.
+        clock: Returns the seconds since the question was asked.
+    """
+
+    def __init__(self, pieces: _Pieces, complete: Callable[[float], Answer], clock: Callable[[], float]) -> None:
+        self._pieces = pieces
+        self._complete = complete
+        self._clock = clock
+        self._first: float | None = None
+        self._answer: Answer | None = None
+
+    def __iter__(self) -> AnswerStream:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            piece = self._pieces.__next__()
+        except StopIteration:
+            if self._answer is None:
+                self._answer = self._complete(self._clock() if self._first is None else self._first)
+            raise
+        if self._first is None:
+            self._first = self._clock()
+        return piece
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; what has not been iterated over yet is waited for.
+
+        Raises:
+            RuntimeError: The stream was closed before its end.
+        """
+        for _ in self:
+            pass
+        if self._answer is None:
+            raise RuntimeError("The stream was closed before the answer was complete.")
+        return self._answer
+
+    def close(self) -> None:
+        """Stop generating."""
+        self._pieces.close()
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

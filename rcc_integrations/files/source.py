@@ -1,0 +1,76 @@
+"""A file that was found and can be read into a document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rcc_integrations.document import Document, digest_of
+from rcc_integrations.errors import EmptyDocumentError, UnreadableFileError
+from rcc_integrations.files.kinds import KINDS
+
+SIZE_LIMIT = 64 * 2**20
+"""Largest file that is read unless told otherwise, in bytes."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One readable input; its bytes are read only when they are asked for.
+
+    Args:
+        id: Document id, a relative path with ``/`` between its parts.
+        path: Where the file lies; ``-`` for standard input.
+        kind: "text", "html", "pdf" or "docx".
+        source: The path as the user gave it, joined with the part below it.
+        limit: Most bytes that are read.
+        data: The bytes, where they are at hand already (standard input), else None.
+    """
+
+    id: str
+    path: Path
+    kind: str
+    source: str
+    limit: int = SIZE_LIMIT
+    data: bytes | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b-256 of the raw bytes in hex: equal digests mean that nothing needs to be parsed again.
+
+        Raises:
+            UnreadableFileError: If the file cannot be read any more, or has grown beyond the limit.
+        """
+        return digest_of(self._bytes())
+
+    def read(self) -> Document:
+        """Read and parse the file.
+
+        Returns:
+            The document; its digest is that of the very bytes that were parsed, even if the file changed meanwhile.
+
+        Raises:
+            UnreadableFileError: If the file cannot be read, is broken, or is no text.
+            EmptyDocumentError: If it holds no text.
+            MissingExtraError: If the library for its kind is not installed.
+        """
+        data = self._bytes()
+        # Readers know Markdown by its suffix; an id given to standard input has one as well.
+        parsed = KINDS[self.kind](data, self.source if self.data is None else self.id)
+        if not parsed.text.strip():
+            raise EmptyDocumentError(f"{self.source} is empty: there is no text to compress.")
+        metadata: dict[str, Any] = {"source": self.source, "kind": self.kind, **parsed.metadata}
+        return Document(self.id, parsed.text, digest_of(data), metadata)
+
+    def _bytes(self) -> bytes:
+        if self.data is not None:
+            return self.data
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(self.limit + 1)
+        except OSError as error:
+            raise UnreadableFileError(f"{self.source} cannot be read: {error.strerror or error}.") from error
+        if len(data) > self.limit:
+            raise UnreadableFileError(f"{self.source} is larger than the limit of {self.limit} bytes.")
+        return data

@@ -1,0 +1,34 @@
+"""From stored memories to a prefix: read, check, decode, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rcc_integrations.memory.expected import check_blob
+from rcc_integrations.memory.quantization import decode
+from rcc_integrations.memory.records import WindowRecord
+from rcc_integrations.memory.store import MemoryStore
+from rcc_integrations.model.prefix import Prefix
+from rcc_integrations.model.rcc_model import RCCModel
+
+
+def load_prefix(store: MemoryStore, model: RCCModel, windows: Sequence[WindowRecord]) -> Prefix:
+    """Build the prefix of stored windows, in order.
+
+    Args:
+        store: Where their memories are.
+        model: The model that made them.
+        windows: Their records; the same window may come more than once.
+
+    Raises:
+        BlobsMissingError: A memory is not in the store (any more).
+        CorruptBlobError: A memory is not what was stored, or does not fit the model.
+    """
+    spec = model.memory_spec
+    memories = []
+    for window in windows:
+        stored = store.get_blob(window.key)
+        check_blob(stored, spec, slots=window.slots)
+        on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
+        memories.append(decode(on_device, model.decoder.dtype))
+    return model.prefix(memories)

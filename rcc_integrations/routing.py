@@ -1,0 +1,81 @@
+"""The router: which windows of a collection become the prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+import numpy as np
+from bm25s.stopwords import STOPWORDS_EN
+
+# Scripts written without spaces are taken character by character.
+_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+_STOP = frozenset(STOPWORDS_EN)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Windows for a question.
+
+    Args:
+        chosen: Numbers of the windows that go into the prefix, ascending.
+        ranked: The same numbers, best first.
+        scores: The score of every window that there is.
+    """
+
+    chosen: tuple[int, ...]
+    ranked: tuple[int, ...]
+    scores: np.ndarray
+
+
+class Router:
+    """Ranks windows by the words that they share with a question (BM25, through bm25s).
+
+    Args:
+        texts: Text of every window, in order.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._count = len(texts)
+        words = [_words(text) for text in texts]
+        self._index: bm25s.BM25 | None = None
+        if any(words):
+            self._index = bm25s.BM25()
+            self._index.index(words, show_progress=False)
+
+    def scores(self, question: str) -> np.ndarray:
+        """Return a score for every window, shape (windows,), float32; 0 where no word is shared."""
+        asked = [word for word in _words(question) if self._index is not None and word in self._index.vocab_dict]
+        if self._index is None or not asked:
+            return np.zeros(self._count, dtype=np.float32)
+        return np.asarray(self._index.get_scores(asked), dtype=np.float32)
+
+    def route(
+        self, question: str, numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None
+    ) -> Route:
+        """Choose windows for a question: all of them if they fit, otherwise the best that do.
+
+        Windows without a shared word follow in their own order, so that the room is used.
+
+        Args:
+            question: The question.
+            numbers: Windows to choose from, ascending.
+            slots: Slots of every window that there is.
+            room: The most slots.
+            most: The most windows; `None` for no limit.
+        """
+        scores = self.scores(question)
+        ranked: list[int] = []
+        for number in sorted(numbers, key=lambda number: -scores[number]):
+            if len(ranked) == most:
+                break
+            if slots[number] <= room:
+                ranked.append(number)
+                room -= slots[number]
+        return Route(tuple(sorted(ranked)), tuple(ranked), scores)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _WORD.findall(text.casefold()) if word not in _STOP]
