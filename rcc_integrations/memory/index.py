@@ -1,0 +1,282 @@
+"""The store's index: JSON rows in a diskcache, with consistent reads and all-or-nothing writes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from diskcache import Timeout
+from diskcache.core import DBNAME
+
+from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
+from rcc_integrations.memory.database_guard import check_folder, check_schema
+from rcc_integrations.memory.json_disk import (
+    EVERYTHING,
+    SCAN,
+    SELECT,
+    JSONOnlyDisk,
+    SafeCache,
+    Unreadable,
+    after,
+    decode_all,
+    decode_row,
+)
+from rcc_integrations.memory.json_value import JSON
+from rcc_integrations.memory.sqlite_errors import store_error, translated
+
+LOCK_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 600.0
+
+
+class Rows(Protocol):
+    """What a read and a write transaction have in common."""
+
+    def get(self, key: str) -> JSON:
+        """Return the value of a key; None where there is none."""
+
+    def scan(self, prefix: str) -> list[tuple[str, JSON]]:
+        """Return keys and values under a prefix, in key order."""
+
+    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+        """Give every row, with what is wrong where one cannot be read."""
+
+
+class Index:
+    """The index of one store; many threads and processes may use it at once.
+
+    Args:
+        folder: The index folder.
+        read_only: Open for reading alone; nothing is created or changed.
+
+    Raises:
+        StoreFormatError: The folder holds something that this package did not write.
+        StoreReadOnlyError: There is nothing to read, or not without a write.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self._closed = False
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._forked: list[sqlite3.Connection] = []
+        self._pid = os.getpid()
+        self._disk = JSONOnlyDisk(str(folder))
+        self._cache: SafeCache | None = None
+        exists = check_folder(folder)
+        if not exists and read_only:
+            raise StoreReadOnlyError(f"There is no index in {folder}: open the store once for writing.")
+        with translated(folder):
+            if exists:
+                connection = self._connect()
+                check_schema(connection)
+                self._idle.append(connection)
+            if not read_only:
+                self._cache = SafeCache(_unexpanded(folder), timeout=LOCK_SECONDS)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[ReadTransaction]:
+        """Give a view of one instant: what others write meanwhile is not seen."""
+        connection = self._borrow()
+        try:
+            with translated(self.folder):
+                connection.execute("BEGIN")
+                yield ReadTransaction(connection, self._disk)
+        finally:
+            self._give_back(connection)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[WriteTransaction]:
+        """Give the only write transaction of the moment; it takes effect as a whole, durably, or not at all.
+
+        Raises:
+            StoreReadOnlyError: The index is open for reading.
+            StoreError: Another process held the lock for ten minutes.
+        """
+        cache = self._writable()
+        with translated(self.folder):
+            try:
+                with contextlib.ExitStack() as stack:
+                    self._begin(cache, stack)
+                    yield WriteTransaction(cache)
+            except (sqlite3.Error, Timeout):
+                # SQLite may have ended the transaction on its own, or left it open: a new connection is clean.
+                cache.close()
+                raise
+
+    def size(self) -> int:
+        """Return the bytes of the database and its side files."""
+        return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.name.startswith(DBNAME))
+
+    def close(self) -> None:
+        """Close all connections that are not in use; later calls raise StoreError."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def _writable(self) -> SafeCache:
+        self._check_open()
+        if self._cache is None:
+            raise StoreReadOnlyError(
+                f"The store of {self.folder} is open for reading only, by request or because its folder cannot be "
+                "written: open it with write access to change it."
+            )
+        return self._cache
+
+    def _begin(self, cache: SafeCache, stack: contextlib.ExitStack) -> None:
+        # transact(retry=True) would try for ever, also on a disk that cannot be written.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                stack.enter_context(cache.transact(retry=False))
+                return
+            except Timeout as error:
+                reason = str(error.__context__)
+                if ("locked" not in reason and "busy" not in reason) or time.monotonic() > deadline:
+                    raise store_error(error, self.folder) from error
+
+    def _borrow(self) -> sqlite3.Connection:
+        self._check_open()
+        with self._lock:
+            if self._pid != os.getpid():
+                # A connection must not be used, nor closed, in the child of a fork.
+                self._forked, self._idle, self._pid = [*self._forked, *self._idle], [], os.getpid()
+            if self._idle:
+                return self._idle.pop()
+        with translated(self.folder):
+            return self._connect()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+        except sqlite3.Error:
+            connection.close()
+            return
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"The store of {self.folder} is closed: open it again.")
+
+    def _connect(self) -> sqlite3.Connection:
+        """Return a connection that cannot write."""
+        path = self.folder / DBNAME
+        try:
+            return _open(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            if self.folder_is_writable() or not self.read_only:
+                raise
+            # Without write access SQLite cannot make the file through which readers and writers see each other.
+            log = self.folder / f"{DBNAME}-wal"
+            if log.exists() and log.stat().st_size:
+                raise StoreReadOnlyError(
+                    f"{self.folder} cannot be written and holds changes that are not folded into the database yet "
+                    f"({log.name}): open and close the store once with write access, then copy it."
+                ) from error
+            return _open(path, "immutable=1")
+
+    def folder_is_writable(self) -> bool:
+        """Tell whether this process may write the index."""
+        path = self.folder / DBNAME
+        return os.access(self.folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+class ReadTransaction:
+    """Rows as they were at one instant."""
+
+    def __init__(self, connection: sqlite3.Connection, disk: JSONOnlyDisk) -> None:
+        self._connection = connection
+        self._disk = disk
+
+    def get(self, key: str) -> JSON:
+        """Return the value of a key; None where there is none."""
+        rows = self._connection.execute(SELECT, (key,)).fetchall()
+        values = [decode_row(self._disk, row)[1] for row in rows]
+        return values[0] if values else None
+
+    def scan(self, prefix: str) -> list[tuple[str, JSON]]:
+        """Return keys and values under a prefix, in key order."""
+        rows = self._connection.execute(SCAN, (prefix, after(prefix)))
+        return [decode_row(self._disk, row) for row in rows]
+
+    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+        """Give every row, with what is wrong where one cannot be read."""
+        yield from decode_all(self._disk, self._connection.execute(EVERYTHING))
+
+    def count(self, prefix: str) -> int:
+        """Return the number of keys under a prefix."""
+        query = "SELECT COUNT(*) FROM Cache WHERE key >= ? AND key < ?"
+        ((number,),) = self._connection.execute(query, (prefix, after(prefix))).fetchall()
+        return int(number)
+
+    def check(self) -> list[str]:
+        """Return what SQLite's own integrity check finds wrong."""
+        return [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+
+
+class WriteTransaction:
+    """Rows that can be changed; sees its own changes."""
+
+    def __init__(self, cache: SafeCache) -> None:
+        self._cache = cache
+
+    def get(self, key: str) -> JSON:
+        """Return the value of a key; None where there is none."""
+        return self._cache.find(key)
+
+    def scan(self, prefix: str) -> list[tuple[str, JSON]]:
+        """Return keys and values under a prefix, in key order."""
+        return self._cache.scan(prefix)
+
+    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+        """Give every row, with what is wrong where one cannot be read."""
+        yield from self._cache.everything()
+
+    def set(self, key: str, value: JSON) -> None:
+        """Set the value of a key."""
+        self._cache.set(key, value)
+
+    def delete(self, key: str) -> None:
+        """Remove a key; none is fine."""
+        self._cache.delete(key)
+
+
+def _open(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{how}", uri=True, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _unexpanded(folder: Path) -> str:
+    path = str(folder)
+    if os.path.expandvars(path) != path or os.path.expanduser(path) != path:
+        raise ConfigError(
+            f"The store's path {path!r} holds '$' or '~' with a meaning for the index library, which would open "
+            f"{os.path.expandvars(os.path.expanduser(path))!r}: choose another path."
+        )
+    return path

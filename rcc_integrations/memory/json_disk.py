@@ -1,0 +1,169 @@
+"""diskcache made safe: JSON text only, no pickle, no side files, no settings from the folder.
+
+diskcache falls back to pickle for keys and values it cannot store otherwise, unpickles whatever a row's `raw` and
+`mode` columns tell it to, removes the file that a row's `filename` column names, and turns each row of its Settings
+table into an attribute or a PRAGMA. None of that is taken from a folder here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from diskcache import Cache, Disk
+from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW, UNKNOWN
+
+from rcc_integrations.errors import StoreFormatError
+from rcc_integrations.memory.json_value import JSON, dumps, loads
+
+SETTINGS: Final[dict[str, int | str]] = {
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "none",
+    "size_limit": 2**62,
+    "cull_limit": 0,
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 2**13,
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 0,
+    "sqlite_synchronous": 2,
+    "disk_min_file_size": 2**62,
+    "disk_pickle_protocol": 0,
+}
+KNOWN_SETTINGS: Final = frozenset(SETTINGS) | frozenset(DEFAULT_SETTINGS) | frozenset(METADATA)
+
+# The columns that `decode_row` wants, in its order.
+COLUMNS: Final = "key, raw, mode, filename, value, tag, expire_time"
+
+
+class JSONOnlyDisk(Disk):  # type: ignore[misc]
+    """Keys are strings and values JSON text inside SQLite; every other row is refused without looking inside."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        """Return a key as it is."""
+        if type(key) is not str:
+            raise StoreFormatError(f"The index takes strings as keys, not {type(key).__name__}.")
+        return key, True
+
+    def get(self, key: Any, raw: Any) -> str:
+        """Return a stored key; a pickled one is refused."""
+        if raw != 1 or type(key) is not str:
+            refuse("a key that is not plain text", key)
+        return str(key)
+
+    def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> tuple[int, int, None, str]:
+        """Return the row fields of a JSON value."""
+        if read:
+            raise StoreFormatError("The index takes JSON values, not open files.")
+        return 0, MODE_RAW, None, dumps(value)
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> JSON:
+        """Return a stored value; a pickled one, and one in a side file, is refused."""
+        if mode != MODE_RAW or filename is not None or type(value) is not str or read:
+            refuse("a value that is not JSON text", value)
+        try:
+            return loads(value)
+        except ValueError:
+            refuse("a value that is not JSON", value)
+
+    def remove(self, file_path: Any) -> None:
+        """Refuse: no row of ours has a side file, and a name planted in one could point anywhere."""
+        if file_path is not None:
+            refuse("a side file", file_path)
+
+
+class SafeCache(Cache):  # type: ignore[misc]
+    """A diskcache whose settings come from this module alone.
+
+    Args:
+        directory: Folder of the database.
+        timeout: Seconds to wait for a lock.
+    """
+
+    def __init__(self, directory: str, timeout: float = 60.0) -> None:
+        super().__init__(directory, timeout=timeout, disk=JSONOnlyDisk, **SETTINGS)
+
+    def reset(self, key: Any, value: Any = ENOVAL, update: Any = True) -> Any:
+        """Set or reload a setting; the value for one of ours is always ours.
+
+        Raises:
+            StoreFormatError: The setting is unknown, or has been given another type.
+        """
+        if key not in KNOWN_SETTINGS:
+            refuse("an unknown setting", key)
+        if value is not ENOVAL:
+            value = SETTINGS.get(key, value)
+            if type(value) not in (int, str):
+                refuse(f"a strange value of the setting {key}", value)
+        return super().reset(key, value, update)
+
+    def find(self, key: str) -> JSON:
+        """Return the value of a key as the running transaction sees it; None where there is none."""
+        values = [decode_row(self._disk, row)[1] for row in self._sql(SELECT, (key,)).fetchall()]
+        return values[0] if values else None
+
+    def scan(self, prefix: str) -> list[tuple[str, JSON]]:
+        """Return keys and values under a prefix in key order, as the running transaction of this thread sees them."""
+        rows = self._sql(SCAN, (prefix, after(prefix))).fetchall()
+        return [decode_row(self._disk, row) for row in rows]
+
+    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+        """Give every row of the table, with what is wrong where one cannot be read."""
+        yield from decode_all(self._disk, self._sql(EVERYTHING))
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for the value of a row that cannot be read.
+
+    Args:
+        reason: Why.
+        foreign: Whether the row is of a kind that this package never writes, rather than damaged.
+    """
+
+    reason: str
+    foreign: bool
+
+
+EVERYTHING: Final = f"SELECT {COLUMNS} FROM Cache"
+SCAN: Final = f"SELECT {COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
+SELECT: Final = f"SELECT {COLUMNS} FROM Cache WHERE key = ?"
+
+
+def after(prefix: str) -> str:
+    """Return the first string that follows all strings with a prefix (its last character is ASCII)."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def decode_row(disk: JSONOnlyDisk, row: tuple[Any, ...]) -> tuple[str, JSON]:
+    """Return key and value of a row of `COLUMNS`.
+
+    Raises:
+        StoreFormatError: The row is not one that this package wrote.
+    """
+    key, raw, mode, filename, value, tag, expires = row
+    if tag is not None or expires is not None:
+        refuse("a tag or an expiry", key)
+    return disk.get(key, raw), disk.fetch(mode, filename, value, False)
+
+
+def decode_all(disk: JSONOnlyDisk, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, JSON | Unreadable]]:
+    """Give keys and values of rows of `COLUMNS`, with what is wrong where one cannot be read."""
+    for row in rows:
+        try:
+            yield decode_row(disk, row)
+        except StoreFormatError as error:
+            key, raw, mode, filename, value, tag, expires = row
+            ours = type(key) is str and raw == 1 and mode == MODE_RAW and type(value) is str
+            foreign = not ours or any(field is not None for field in (filename, tag, expires))
+            yield str(key), Unreadable(str(error), foreign)
+
+
+def refuse(what: str, value: object) -> NoReturn:
+    """Raise the error for a row that this package did not write."""
+    shown = repr(value)
+    raise StoreFormatError(
+        f"The store's index holds {what}: {shown[:80]}{'…' if len(shown) > 80 else ''}. This package does not write "
+        "that; the folder was made or changed by something else, and is not used."
+    )

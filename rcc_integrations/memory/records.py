@@ -1,0 +1,262 @@
+"""What the index holds about collections, documents and windows: immutable records with strict JSON forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.memory.json_value import JSON
+from rcc_integrations.memory.names import is_key
+
+STORAGES: Final = ("int8", "bfloat16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """One window of a document and where its memory is.
+
+    Args:
+        key: Key of the blob that holds its memory, 64 hexadecimal digits.
+        start: First character of the window in the document's text.
+        end: One past its last character.
+        tokens: Tokens in the window.
+        slots: Slots of its memory.
+    """
+
+    key: str
+    start: int
+    end: int
+    tokens: int
+    slots: int
+
+    def to_json(self) -> list[JSON]:
+        """Return `[key, start, end, tokens, slots]` (a list, as there may be millions)."""
+        return [self.key, self.start, self.end, self.tokens, self.slots]
+
+    @classmethod
+    def from_json(cls, value: JSON) -> WindowRecord:
+        """Read what `to_json` gave.
+
+        Raises:
+            CorruptBlobError: A field is missing, too much, of a wrong type or out of range.
+        """
+        if type(value) is not list or len(value) != 5:
+            raise CorruptBlobError(f"A window's record is not a list of 5 fields: {_short(value)}.")
+        key, start, end, tokens, slots = value
+        if (
+            not is_key(key)
+            or type(start) is not int
+            or type(end) is not int
+            or type(tokens) is not int
+            or type(slots) is not int
+            or not 0 <= start <= end
+            or tokens < 0
+            or slots < 0
+        ):
+            raise CorruptBlobError(f"A window's record is not [key, start, end, tokens, slots]: {_short(value)}.")
+        return cls(str(key), start, end, tokens, slots)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """One document of a collection.
+
+    Args:
+        id: The document's id, unique in its collection.
+        order: Rises with the order of first insertion (the collection's revision at that moment); not contiguous.
+        text_key: Key of the stored text: BLAKE2b-256 of its UTF-8 bytes, hexadecimal.
+        characters: Length of the text in characters.
+        tokens: Tokens in the text.
+        slots: Slots of all windows.
+        windows: The windows in order.
+        digest: Whatever the caller recognises unchanged sources by.
+        metadata: JSON values.
+        added: When this content was stored, seconds since 1970.
+    """
+
+    id: str
+    order: int
+    text_key: str
+    characters: int
+    tokens: int
+    slots: int
+    windows: tuple[WindowRecord, ...]
+    digest: str
+    metadata: dict[str, JSON]
+    added: float
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the record as JSON."""
+        return {
+            "id": self.id,
+            "order": self.order,
+            "text_key": self.text_key,
+            "characters": self.characters,
+            "tokens": self.tokens,
+            "slots": self.slots,
+            "windows": [window.to_json() for window in self.windows],
+            "digest": self.digest,
+            "metadata": self.metadata,
+            "added": self.added,
+        }
+
+    @classmethod
+    def from_json(cls, value: JSON) -> DocumentRecord:
+        """Read what `to_json` gave.
+
+        Raises:
+            CorruptBlobError: A field is missing, unknown, of a wrong type or out of range.
+        """
+        fields = _Fields(value, "document", 10)
+        windows = fields.get("windows", list)
+        record = cls(
+            id=fields.get("id", str),
+            order=fields.count("order"),
+            text_key=fields.key("text_key"),
+            characters=fields.count("characters"),
+            tokens=fields.count("tokens"),
+            slots=fields.count("slots"),
+            windows=tuple([WindowRecord.from_json(window) for window in windows]),
+            digest=fields.get("digest", str),
+            metadata=fields.get("metadata", dict),
+            added=fields.number("added"),
+        )
+        if record.slots != sum(window.slots for window in record.windows):
+            raise CorruptBlobError(f"The record of document {record.id!r} counts other slots than its windows have.")
+        if any(window.end > record.characters for window in record.windows):
+            raise CorruptBlobError(f"A window of document {record.id!r} ends past the end of its text.")
+        return record
+
+    @property
+    def keys(self) -> set[str]:
+        """The distinct blob keys of the windows."""
+        return {window.key for window in self.windows}
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRecord:
+    """A named, ordered set of documents, all compressed by one model.
+
+    Args:
+        uid: Random and never used again, 32 hexadecimal digits: `(uid, revision)` names one content for ever.
+        name: The collection's name; may change.
+        fingerprint: Fingerprint of the model that makes its memories.
+        model: What to tell people about that model, JSON.
+        storage: How memories are stored: `int8`, `bfloat16` or `float32`.
+        revision: Rises by one with every change of content.
+        documents: Number of documents.
+        windows: Number of windows of all documents.
+        tokens: Tokens of all documents.
+        slots: Slots of all documents.
+        created: Seconds since 1970.
+    """
+
+    uid: str
+    name: str
+    fingerprint: str
+    model: dict[str, JSON]
+    storage: str
+    revision: int
+    documents: int
+    windows: int
+    tokens: int
+    slots: int
+    created: float
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the record as JSON."""
+        return {
+            "uid": self.uid,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "model": self.model,
+            "storage": self.storage,
+            "revision": self.revision,
+            "documents": self.documents,
+            "windows": self.windows,
+            "tokens": self.tokens,
+            "slots": self.slots,
+            "created": self.created,
+        }
+
+    @classmethod
+    def from_json(cls, value: JSON) -> CollectionRecord:
+        """Read what `to_json` gave.
+
+        Raises:
+            CorruptBlobError: A field is missing, unknown, of a wrong type or out of range.
+        """
+        fields = _Fields(value, "collection", 11)
+        record = cls(
+            uid=fields.get("uid", str),
+            name=fields.get("name", str),
+            fingerprint=fields.get("fingerprint", str),
+            model=fields.get("model", dict),
+            storage=fields.get("storage", str),
+            revision=fields.count("revision"),
+            documents=fields.count("documents"),
+            windows=fields.count("windows"),
+            tokens=fields.count("tokens"),
+            slots=fields.count("slots"),
+            created=fields.number("created"),
+        )
+        if record.storage not in STORAGES:
+            raise CorruptBlobError(f"The record of collection {record.name!r} names the storage {record.storage!r}.")
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A collection and all its documents as they were at one instant.
+
+    Args:
+        collection: The collection's record.
+        documents: Its documents, in order of first insertion.
+    """
+
+    collection: CollectionRecord
+    documents: tuple[DocumentRecord, ...]
+
+
+class _Fields:
+    """Takes typed fields out of a JSON object that must have exactly so many."""
+
+    def __init__(self, value: JSON, what: str, count: int) -> None:
+        if type(value) is not dict:
+            raise CorruptBlobError(f"The record of a {what} is not an object: {_short(value)}.")
+        if len(value) != count:
+            raise CorruptBlobError(f"The record of a {what} has {len(value)} fields, not {count}: {_short(value)}.")
+        self._value: Mapping[str, Any] = value
+        self._what = what
+
+    def get(self, name: str, kind: type) -> Any:
+        value = self._value.get(name)
+        if type(value) is not kind:
+            raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
+        return value
+
+    def count(self, name: str) -> int:
+        value = self._value.get(name)
+        if type(value) is not int or value < 0:
+            raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
+        return value
+
+    def key(self, name: str) -> str:
+        value = self._value.get(name)
+        if not is_key(value):
+            raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
+        return str(value)
+
+    def number(self, name: str) -> float:
+        value = self._value.get(name)
+        if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+            raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
+        return float(value)  # type: ignore[arg-type]
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 100 else shown[:99] + "…"

@@ -1,0 +1,45 @@
+"""Turns what SQLite and diskcache raise into this package's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from diskcache import Timeout
+
+from rcc_integrations.errors import StoreError, StoreFormatError, StoreFullError, StoreReadOnlyError
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Let only errors of this package out of a block that talks to the index.
+
+    Args:
+        path: The index folder, for the message.
+    """
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning, Timeout) as error:
+        raise store_error(error, path) from error
+
+
+def store_error(error: BaseException, path: Path) -> StoreError:
+    """Return the error of this package for a failure of the index; looks through the chain for the first cause."""
+    reasons = []
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, sqlite3.Error | sqlite3.Warning):
+            reasons.append(str(link))
+        link = link.__cause__ or link.__context__
+    text = "; ".join(reasons) or type(error).__name__
+    if any(word in text for word in ("full", "too big")):
+        return StoreFullError(f"No room for the index in {path}: {text}. Free some space; nothing was changed.")
+    if any(word in text for word in ("readonly", "read-only", "query_only")):
+        return StoreReadOnlyError(f"The index in {path} cannot be written: {text}.")
+    if "locked" in text or "busy" in text:
+        return StoreError(f"The index in {path} is locked by another process: {text}. Try again later.")
+    if "unable to open" in text or "disk I/O" in text or "authorization" in text:
+        return StoreError(f"The index in {path} cannot be opened or read: {text}. Check the disk and the permissions.")
+    return StoreFormatError(f"The index in {path} is damaged or not one of this package's: {text}.")

@@ -1,0 +1,468 @@
+"""The store: a folder of memories, texts and their index, shared safely by threads and processes."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import Tensor
+
+from rcc_integrations.errors import (
+    ConfigError,
+    CorruptBlobError,
+    UnknownCollectionError,
+    UnknownDocumentError,
+)
+from rcc_integrations.memory import ledger
+from rcc_integrations.memory.blobs import BlobFolder
+from rcc_integrations.memory.changes import checked_windows, counted, matching, same_content
+from rcc_integrations.memory.contents import Contents
+from rcc_integrations.memory.index import Index, Rows, WriteTransaction
+from rcc_integrations.memory.json_value import JSON, check_object, check_text
+from rcc_integrations.memory.layout import Layout, open_layout
+from rcc_integrations.memory.names import check_collection_name, check_document_id
+from rcc_integrations.memory.quantization import check_storage
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
+from rcc_integrations.memory.texts import TextFolder, encode_text
+
+if TYPE_CHECKING:
+    from rcc_integrations.memory.report import VerifyReport
+    from rcc_integrations.memory.stats import StoreStats
+
+
+class MemoryStore:
+    """A folder that keeps collections of documents as compressed memories.
+
+    Open one with `MemoryStore.open`. Every change takes effect as a whole or not at all, is durable when the call
+    returns, and is seen by other threads and processes at one instant. A process that is killed at any point leaves a
+    store that opens.
+    """
+
+    def __init__(self, layout: Layout, index: Index, size_limit: int | None) -> None:
+        self._layout = layout
+        self._index = index
+        self._contents = Contents(index, BlobFolder(layout.blobs), TextFolder(layout.texts), size_limit)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        size_limit: int | None = None,
+    ) -> Self:
+        """Open a store, or make an empty one.
+
+        Args:
+            path: The store's folder.
+            create: Whether to make a store where there is nothing, or an empty folder.
+            read_only: Change nothing. A folder that cannot be written is opened so in any case.
+            size_limit: Most bytes of memories and texts together, for writes through this object; None for no limit.
+
+        Raises:
+            StoreError: There is no store and none is to be made, or the index cannot be opened.
+            StoreFormatError: The folder is something else, of another format, or was tampered with.
+            StoreReadOnlyError: The folder cannot be written, and not be read without a write.
+            ConfigError: The size limit is negative, or the path is one that the index library would misread.
+        """
+        if size_limit is not None and (type(size_limit) is not int or size_limit < 0):
+            raise ConfigError(f"size_limit must be a number of bytes or None, not {size_limit!r}.")
+        layout = open_layout(Path(path), create=create and not read_only)
+        layout.check_index()
+        return cls(layout, Index(layout.index, read_only=read_only or not layout.is_writable()), size_limit)
+
+    @property
+    def path(self) -> Path:
+        """The store's folder, absolute."""
+        return self._layout.path
+
+    @property
+    def id(self) -> str:
+        """The random id that the store got when it was made."""
+        return self._layout.id
+
+    @property
+    def read_only(self) -> bool:
+        """Whether changes are refused."""
+        return self._index.read_only
+
+    @property
+    def size_limit(self) -> int | None:
+        """Most bytes of memories and texts together."""
+        return self._contents.size_limit
+
+    def close(self) -> None:
+        """Close the store; calls after that raise StoreError. Tensors that were read stay valid."""
+        self._index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Collections
+
+    def collections(self) -> list[CollectionRecord]:
+        """Return all collections, by name."""
+        with self._index.read() as rows:
+            return [self._by_uid(rows, uid) for _, uid in rows.scan(ledger.NAME)]
+
+    def collection(self, name: str) -> CollectionRecord:
+        """Return one collection.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.read() as rows:
+            return self._collection(rows, name)
+
+    def create_collection(
+        self, name: str, *, fingerprint: str, model: Mapping[str, Any], storage: str = "int8"
+    ) -> CollectionRecord:
+        """Return the collection of this name, made if there is none.
+
+        Args:
+            name: See `names.check_collection_name`.
+            fingerprint: Fingerprint of the model whose memories it will hold.
+            model: What to tell people about that model, JSON.
+            storage: How its memories are stored.
+
+        Raises:
+            FingerprintMismatchError: It exists with memories of another model.
+            ConfigError: It exists with another storage, or an argument cannot work.
+        """
+        name = check_collection_name(name)
+        check_storage(storage)
+        check_text(fingerprint, "The fingerprint")
+        described = check_object(model, "The model's description")
+        with self._index.write() as rows:
+            if rows.get(ledger.NAME + name) is not None:
+                return matching(self._collection(rows, name), fingerprint, described, storage)
+            record = CollectionRecord(
+                uid=secrets.token_hex(16),
+                name=name,
+                fingerprint=fingerprint,
+                model=described,
+                storage=storage,
+                revision=0,
+                documents=0,
+                windows=0,
+                tokens=0,
+                slots=0,
+                created=time.time(),
+            )
+            ledger.set_collection(rows, record)
+            rows.set(ledger.NAME + name, record.uid)
+        return record
+
+    def rename_collection(self, old: str, new: str) -> CollectionRecord:
+        """Give a collection another name; its content, uid and revision stay.
+
+        Raises:
+            UnknownCollectionError: There is none of the old name.
+            ConfigError: Another one has the new name.
+        """
+        old, new = check_collection_name(old), check_collection_name(new)
+        with self._index.write() as rows:
+            record = self._collection(rows, old)
+            if old == new:
+                return record
+            if rows.get(ledger.NAME + new) is not None:
+                raise ConfigError(f"There is a collection {new!r} already: drop it first, or choose another name.")
+            record = replace(record, name=new)
+            rows.delete(ledger.NAME + old)
+            rows.set(ledger.NAME + new, record.uid)
+            ledger.set_collection(rows, record)
+        return record
+
+    def drop_collection(self, name: str) -> CollectionRecord:
+        """Remove a collection and all its documents; return what it was.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.write() as rows:
+            record = self._collection(rows, name)
+            blobs, texts = self._remove(rows, record, ledger.document_rows(rows, record.uid))
+            rows.delete(ledger.NAME + name)
+            rows.delete(ledger.COLLECTION + record.uid)
+        self._contents.sweep(blobs, texts)
+        return record
+
+    # Documents
+
+    def documents(self, name: str) -> list[DocumentRecord]:
+        """Return a collection's documents, in order of first insertion.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        return list(self.snapshot(name).documents)
+
+    def document(self, name: str, id: str) -> DocumentRecord:
+        """Return one document.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            UnknownDocumentError: It has no such document.
+        """
+        name, id = check_collection_name(name), check_document_id(id)
+        with self._index.read() as rows:
+            return self._document(rows, self._collection(rows, name), id)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return a collection with its documents as they are at one instant.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        name = check_collection_name(name)
+        with self._index.read() as rows:
+            record = self._collection(rows, name)
+            return Snapshot(record, tuple(ledger.document_rows(rows, record.uid)))
+
+    def put_document(
+        self,
+        name: str,
+        id: str,
+        text: str,
+        *,
+        windows: Sequence[WindowRecord],
+        tokens: int,
+        digest: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> DocumentRecord:
+        """Add a document, or replace the one of this id, at one instant.
+
+        The same content again (text, windows, digest, metadata) changes nothing, not even the revision. A replaced
+        document keeps its place in the order; blobs and texts that nothing needs any more are removed.
+
+        Args:
+            name: The collection.
+            id: The document's id, see `names.check_document_id`.
+            text: Its whole text.
+            windows: Its windows; their blobs must have been put.
+            tokens: Tokens of the text.
+            digest: Whatever the caller recognises an unchanged source by.
+            metadata: JSON values.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            BlobsMissingError: Blobs are not (or no longer) there; nothing changed. Put them again.
+            EmptyDocumentError: There is no window.
+            ConfigError: A window lies outside the text, or an argument cannot work.
+            StoreFullError: The text does not fit; nothing changed.
+        """
+        name, id = check_collection_name(name), check_document_id(id)
+        data = encode_text(text)
+        windows = checked_windows(windows, id, len(text))
+        if type(tokens) is not int or tokens < 0:
+            raise ConfigError(f"The tokens of document {id!r} must be a whole number, not {tokens!r}.")
+        check_text(digest, "The digest")
+        described = check_object(metadata or {}, "The metadata")
+        keys = {window.key for window in windows}
+        self._contents.check_writable()
+        with self._contents.text_ready(data) as temp, self._index.write() as rows:
+            collection = self._collection(rows, name)
+            self._contents.require_blobs(rows, keys, collection.storage)
+            text_key = self._contents.ensure_text(rows, data, temp)
+            old = ledger.document_row(rows, collection.uid, id)
+            record = DocumentRecord(
+                id=id,
+                order=collection.revision + 1 if old is None else old.order,
+                text_key=text_key,
+                characters=len(text),
+                tokens=tokens,
+                slots=sum(window.slots for window in windows),
+                windows=windows,
+                digest=digest,
+                metadata=described,
+                added=time.time(),
+            )
+            had = set() if old is None else old.keys
+            if old is not None:
+                self._contents.recount_lost(rows, keys & had, text_key if text_key == old.text_key else None)
+                if same_content(old, record):
+                    return old
+            ledger.retain_blobs(rows, keys - had)
+            blobs = ledger.release_blobs(rows, had - keys)
+            texts: set[str] = set()
+            if old is None or old.text_key != text_key:
+                self._contents.retain_text(rows, text_key)
+                texts = set() if old is None else ledger.release_text(rows, old.text_key)
+            ledger.set_document(rows, collection.uid, record)
+            ledger.set_collection(rows, counted(collection, [record], [] if old is None else [old]))
+        self._contents.sweep(blobs, texts)
+        return record
+
+    def update_document(
+        self, name: str, id: str, *, digest: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> DocumentRecord:
+        """Change a document's digest or metadata alone; None leaves them. A change raises the revision.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            UnknownDocumentError: It has no such document.
+            ConfigError: An argument cannot work.
+        """
+        name, id = check_collection_name(name), check_document_id(id)
+        described = None if metadata is None else check_object(metadata, "The metadata")
+        if digest is not None:
+            check_text(digest, "The digest")
+        with self._index.write() as rows:
+            collection = self._collection(rows, name)
+            old = self._document(rows, collection, id)
+            record = replace(
+                old,
+                digest=old.digest if digest is None else digest,
+                metadata=old.metadata if described is None else described,
+            )
+            if same_content(old, record):
+                return old
+            ledger.set_document(rows, collection.uid, record)
+            ledger.set_collection(rows, replace(collection, revision=collection.revision + 1))
+        return record
+
+    def delete_documents(self, name: str, ids: Iterable[str]) -> list[DocumentRecord]:
+        """Remove documents, all of them at one instant or none; return what they were.
+
+        Args:
+            name: The collection.
+            ids: Their ids; the same id twice counts once.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            UnknownDocumentError: It lacks one of them; nothing changed.
+        """
+        name = check_collection_name(name)
+        wanted = list(dict.fromkeys(check_document_id(id) for id in ids))
+        with self._index.write() as rows:
+            collection = self._collection(rows, name)
+            records = [self._document(rows, collection, id) for id in wanted]
+            if not records:
+                return []
+            blobs, texts = self._remove(rows, collection, records)
+            ledger.set_collection(rows, counted(collection, [], records))
+        self._contents.sweep(blobs, texts)
+        return records
+
+    # Contents
+
+    def text(self, text_key: str) -> str:
+        """Return a text, verified against its key.
+
+        Raises:
+            TextMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
+            CorruptBlobError: It is not what was stored.
+        """
+        return self._contents.text(text_key)
+
+    def has_blobs(self, keys: Iterable[str]) -> set[str]:
+        """Return those keys whose blobs are stored."""
+        return self._contents.has_blobs(keys)
+
+    def put_blobs(self, blobs: Mapping[str, Mapping[str, Tensor]], *, storage: str = "int8") -> None:
+        """Store memories; they are durable when the call returns, all of them or none.
+
+        A key that is stored already is left as it is. A blob that no document needs yet stays until `verify` with
+        `repair=True` finds it unused for its grace time, so that an interrupted run can go on.
+
+        Args:
+            blobs: Floating tensors by name by key; see `quantization.encode`.
+            storage: `int8`, `bfloat16` or `float32`; should be a part of what keys are computed from.
+
+        Raises:
+            ConfigError: Tensors cannot be stored so, or a key is stored otherwise.
+            ModelError: A tensor holds NaN or infinity.
+            StoreFullError: They do not fit; nothing changed.
+        """
+        self._contents.put_blobs(blobs, storage)
+
+    def get_blob(self, key: str) -> dict[str, Tensor]:
+        """Return a memory in its stored form, mapped from disk; `quantization.decode` gives floats.
+
+        The file is verified against the index's checksum at every call.
+
+        Raises:
+            BlobsMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
+            CorruptBlobError: It is not what was stored.
+        """
+        return self._contents.get_blob(key)
+
+    def discard_blobs(self, keys: Iterable[str]) -> None:
+        """Remove memories that are broken, so that `put_blobs` takes them anew; documents keep pointing at them.
+
+        Args:
+            keys: Their keys; unknown ones are ignored.
+        """
+        self._contents.discard_blobs(keys)
+
+    # Care
+
+    def stats(self) -> StoreStats:
+        """Return counts and sizes."""
+        from rcc_integrations.memory.stats import collect
+
+        return collect(self._index, self._contents)
+
+    def verify(self, repair: bool = False, grace: float = 3600.0) -> VerifyReport:
+        """Check everything in the store; others may go on reading and writing.
+
+        Args:
+            repair: Remove what nothing needs, recount, and discard broken files so that documents can be added again.
+            grace: Seconds that unused memories and temporary files are left alone.
+
+        Raises:
+            StoreReadOnlyError: A repair was asked of a store that can only be read.
+        """
+        from rcc_integrations.memory.verify import verify
+
+        return verify(self._index, self._contents, repair=repair, grace=grace)
+
+    # Rows
+
+    def _by_uid(self, rows: Rows, uid: JSON) -> CollectionRecord:
+        record = CollectionRecord.from_json(rows.get(f"{ledger.COLLECTION}{uid}"))
+        if record.uid != uid:
+            raise CorruptBlobError(f"The index holds collection {record.uid!r} in the place of {uid!r}.")
+        return record
+
+    def _collection(self, rows: Rows, name: str) -> CollectionRecord:
+        uid = rows.get(ledger.NAME + name)
+        if uid is None:
+            raise UnknownCollectionError(name, [key.removeprefix(ledger.NAME) for key, _ in rows.scan(ledger.NAME)])
+        record = self._by_uid(rows, uid)
+        if record.name != name:
+            raise CorruptBlobError(f"The index holds collection {record.name!r} under the name {name!r}.")
+        return record
+
+    def _document(self, rows: Rows, collection: CollectionRecord, id: str) -> DocumentRecord:
+        record = ledger.document_row(rows, collection.uid, id)
+        if record is None:
+            prefix = f"{ledger.DOCUMENT}{collection.uid}:"
+            known = [key.removeprefix(prefix) for key, _ in rows.scan(prefix)]
+            raise UnknownDocumentError(id, collection.name, known[:2000])
+        return record
+
+    def _remove(
+        self, rows: WriteTransaction, collection: CollectionRecord, records: Sequence[DocumentRecord]
+    ) -> tuple[set[str], set[str]]:
+        blobs: set[str] = set()
+        texts: set[str] = set()
+        for record in records:
+            blobs |= ledger.release_blobs(rows, record.keys)
+            texts |= ledger.release_text(rows, record.text_key)
+            rows.delete(f"{ledger.DOCUMENT}{collection.uid}:{record.id}")
+        return blobs, texts

@@ -1,0 +1,62 @@
+"""The documents' texts, named by their own hash and so stored once each."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.memory.json_value import check_text
+from rcc_integrations.memory.shards import ShardFolder
+
+
+class TextFolder(ShardFolder):
+    """The texts of a store, as UTF-8 files.
+
+    Args:
+        root: The folder of the texts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, ".txt")
+
+    def load(self, key: str) -> str:
+        """Return a text, verified against its key.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CorruptBlobError: The file is not what was written.
+        """
+        data = self.read(key)
+        if key_of(data) != key:
+            raise CorruptBlobError(
+                f"Text {key[:12]}… ({self.path(key)}) does not match its name: it was changed or damaged. Run `rcc "
+                "verify --repair`, then add the documents that it names again."
+            )
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptBlobError(f"Text {key[:12]}… ({self.path(key)}) is not UTF-8: {error}.") from None
+
+
+def text_key(text: str) -> str:
+    """Return the key under which a text is stored: BLAKE2b-256 of its UTF-8 bytes, hexadecimal.
+
+    Raises:
+        ConfigError: The text holds a lone surrogate.
+    """
+    return key_of(encode_text(text))
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text's UTF-8 bytes.
+
+    Raises:
+        ConfigError: The text holds a lone surrogate.
+    """
+    return check_text(text, "The document's text").encode("utf-8")
+
+
+def key_of(data: bytes) -> str:
+    """Return the BLAKE2b-256 of bytes, hexadecimal."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
