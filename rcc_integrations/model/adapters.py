@@ -92,7 +92,8 @@ class Adapter:
         reference = next(model.parameters())
         wrapped.to(device=reference.device, dtype=reference.dtype)
         if not merge:
-            return wrapped.eval().requires_grad_(False)
+            carrier = wrapped.get_base_model()
+            return carrier.eval().requires_grad_(False)
         module: Any
         for module in wrapped.modules():
             if hasattr(module, "lora_A") and hasattr(module, "base_layer"):

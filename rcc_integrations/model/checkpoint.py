@@ -20,7 +20,7 @@ from rcc_integrations.model.cache import attention_reach
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
-from rcc_integrations.model.runtime import Runtime, load_base, load_tokenizer
+from rcc_integrations.model.runtime import Runtime, load_base, load_tokenizer, quiet
 
 #: The model that comes with the package: RCC-SmolLM2-135M.
 DEFAULT = Path(__file__).parent / "default"
@@ -134,11 +134,12 @@ def save(folder: Path, config: RCCConfig, parts: Parts) -> None:
     tensors = {name: tensor.detach().contiguous() for name, tensor in parts.projections.state_dict().items()}
     if tensors:
         save_file(tensors, fresh / "projections.safetensors")
-    if parts.encoder_base is not None:
-        parts.encoder_base.save_pretrained(fresh / "encoder_base")
-    if not parts.named_base:
-        parts.base.save_pretrained(fresh / "base")
-        parts.tokenizer.save_pretrained(fresh / "base")
+    with quiet():
+        if parts.encoder_base is not None:
+            parts.encoder_base.save_pretrained(fresh / "encoder_base")
+        if not parts.named_base:
+            parts.base.save_pretrained(fresh / "base")
+            parts.tokenizer.save_pretrained(fresh / "base")
     if folder.exists():
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "rcc_config.json").exists():
             shutil.rmtree(fresh)

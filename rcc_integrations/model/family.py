@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 
 from rcc_integrations.errors import ModelError
@@ -45,8 +46,8 @@ class Family:
         Raises:
             ModelError: If a part is not where it is in every tested family.
         """
-        while hasattr(model, "peft_config"):
-            model = model.base_model.model  # type: ignore[union-attr,assignment]
+        if isinstance(model, PeftModel):
+            model = model.get_base_model()
         body: Any = getattr(model, getattr(model, "base_model_prefix", "") or "model", model)
         layers, rotary = getattr(body, "layers", None), getattr(body, "rotary_emb", None)
         name = type(model).__name__

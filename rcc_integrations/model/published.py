@@ -21,7 +21,7 @@ from rcc_integrations.errors import ModelError, ModelNotFoundError
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
-from rcc_integrations.model.runtime import Runtime, load_tokenizer
+from rcc_integrations.model.runtime import Runtime, load_tokenizer, quiet
 
 _ENCODER = "gpt_neox.rcc_encoder."
 _EMBED = "gpt_neox.rcc_encoder2gpt_embed.weight"
@@ -107,15 +107,16 @@ def _read(weights: Path) -> dict[str, Tensor]:
 def _fill(settings: Any, tensors: dict[str, Tensor], runtime: Runtime, what: str) -> PreTrainedModel:
     family: Any = AutoModelForCausalLM._model_mapping[type(settings)]
     try:
-        # transformers knows under which names its releases have kept the same weights.
-        model, report = family.from_pretrained(
-            None,
-            config=settings,
-            state_dict=tensors,
-            dtype=runtime.dtype,
-            attn_implementation=runtime.attention,
-            output_loading_info=True,
-        )
+        with quiet():
+            # transformers knows under which names its releases have kept the same weights.
+            model, report = family.from_pretrained(
+                None,
+                config=settings,
+                state_dict=tensors,
+                dtype=runtime.dtype,
+                attn_implementation=runtime.attention,
+                output_loading_info=True,
+            )
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"The {what} does not fit the base's config: {error}") from error
     for fault, names in (("lacks", report["missing_keys"]), ("has no place for", report["unexpected_keys"])):

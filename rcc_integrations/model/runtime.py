@@ -78,12 +78,14 @@ class Runtime:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from drawing progress bars."""
-    shown = logging.is_progress_bar_enabled()
+    """Keep transformers from drawing progress bars and from reporting what our own errors say better."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -43,10 +43,11 @@ class TextCutter:
     def _release(self, *, final: bool) -> str:
         if not self._begun:
             self._held = self._held.lstrip()
-        ends = [at for text in self._stop if (at := self._held.find(text)) >= 0]
-        if ends:
+        # Of several, the one that is complete first counts, so that token boundaries never matter.
+        found = [(at + len(text), at) for text in self._stop if (at := self._held.find(text)) >= 0]
+        if found:
             self.stopped = True
-            shown, self._held = self._held[: min(ends)].rstrip(), ""
+            shown, self._held = self._held[: min(found)[1]].rstrip(), ""
             return shown
         keep = 0 if final else max((_overlap(self._held, text) for text in self._stop), default=0)
         cut = len(self._held[: len(self._held) - keep].rstrip())

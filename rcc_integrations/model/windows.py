@@ -2,9 +2,10 @@
 
 Windows are anchored in the text itself: where a cut falls depends on the words before it, not on how far it is from
 the document's start. A text longer than a window is cut at the boundary of highest priority, and each side again
-until all fit; the priority of a boundary is its kind (paragraph, sentence or line, word) and a hash of the few
-characters before it. An edit then moves only cuts beside it. (A Cartesian tree over hashed boundaries: the locality
-of content-defined chunking without its need to get back in step. The price is that windows are about half full.)
+until all fit; the priority of a boundary is the number of leading zero bits in a hash of the few characters before
+it, one more at the end of a paragraph, and of equals the one nearest the middle is taken. An edit then moves only cuts
+beside it. (The shape of a skip list over the text's boundaries: the locality of content-defined chunking without its
+need to get back in step. The price is that windows are a little over half full.)
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def _split(text: str, starts: np.ndarray, ends: np.ndarray, limit: int) -> list[
     # Several tokens may share one character; a window must not end inside it.
     whole = np.ones(tokens + 1, dtype=bool)
     whole[1:tokens] = starts[1:] >= np.maximum.accumulate(ends)[:-1]
-    marks = {match.end(): 1.0 for match in _SENTENCE.finditer(text)}
-    marks |= {match.end(): 1.3 for match in _PARAGRAPH.finditer(text)}
+    marks = dict.fromkeys((match.end() for match in _SENTENCE.finditer(text)), 0)
+    marks |= dict.fromkeys((match.end() for match in _PARAGRAPH.finditer(text)), 1)
     strong = _boundaries(text, starts, whole, marks, 0, tokens)
     spans: list[tuple[int, int]] = []
     waiting = [(0, tokens)]
@@ -78,7 +79,8 @@ def _split(text: str, starts: np.ndarray, ends: np.ndarray, limit: int) -> list[
             continue
         cut = _best(strong, first, last)
         if cut is None:
-            words = {match.end(): 0.0 for match in _WORD.finditer(text, int(starts[first]), int(ends[last - 1]))}
+            found = _WORD.finditer(text, int(starts[first]), int(ends[last - 1]))
+            words = dict.fromkeys((match.end() for match in found), 0)
             cut = _best(_boundaries(text, starts, whole, words, first, last), first, last)
         if cut is None:
             cut = _plain_cut(whole, first, last, limit)
@@ -90,16 +92,16 @@ _Boundaries = tuple[np.ndarray, np.ndarray]
 
 
 def _boundaries(
-    text: str, starts: np.ndarray, whole: np.ndarray, marks: dict[int, float], first: int, last: int
+    text: str, starts: np.ndarray, whole: np.ndarray, marks: dict[int, int], first: int, last: int
 ) -> _Boundaries:
     """Return token positions, ascending, at which text may be cut, and their priorities."""
-    found: dict[int, float] = {}
-    for place, kind in sorted(marks.items()):
+    found: dict[int, int] = {}
+    for place, bonus in sorted(marks.items()):
         token = int(np.searchsorted(starts, place))
         if first < token < last and whole[token]:
             context = text[max(0, place - _CONTEXT) : place].rstrip()
             digest = xxhash.xxh64_intdigest(context.encode())
-            found[token] = max(found.get(token, 0.0), kind + digest / 2**64)
+            found[token] = max(found.get(token, 0), 64 - digest.bit_length() + bonus)
     return np.asarray(list(found), dtype=np.int64), np.asarray(list(found.values()))
 
 
