@@ -164,7 +164,8 @@ class Adder:
 
     def _flush(self) -> None:
         jobs, self._jobs = self._jobs, []
-        self._compress(jobs)
+        if jobs:
+            self._compress(jobs)
         for job in jobs:
             self._put(job)
 
@@ -238,7 +239,8 @@ def as_sources(documents: Any) -> list[Document | Readable]:
     sources: list[Document | Readable] = []
     seen: set[str] = set()
     for source in documents:
-        if not all(hasattr(source, name) for name in ("id", "digest")):
+        # Asked of the type: a file's digest reads the file, which must not happen before it is its turn.
+        if not (hasattr(source, "id") and hasattr(type(source), "read") or isinstance(source, Document)):
             raise ConfigError(f"A document must have id and text; this is {type(source).__name__}: {source!r:.80}.")
         check_document_id(source.id)
         if source.id in seen:

@@ -106,11 +106,11 @@ class AnswerStream(Iterator[str]):
 
     Args:
         pieces: The pieces of text.
-        complete: Called once at the end with the seconds until the first piece; returns the whole answer.
+        complete: Called at the end with the seconds until the first piece; returns the answer, if there is one.
         clock: Returns the seconds since the question was asked.
     """
 
-    def __init__(self, pieces: _Pieces, complete: Callable[[float], Answer], clock: Callable[[], float]) -> None:
+    def __init__(self, pieces: _Pieces, complete: Callable[[float], Answer | None], clock: Callable[[], float]) -> None:
         self._pieces = pieces
         self._complete = complete
         self._clock = clock
@@ -135,13 +135,15 @@ class AnswerStream(Iterator[str]):
     def answer(self) -> Answer:
         """The whole answer; what has not been iterated over yet is waited for.
 
+        After `close` it is what was written until then, with the finish reason `cancelled`.
+
         Raises:
-            RuntimeError: The stream was closed before its end.
+            RuntimeError: The stream was closed before it began.
         """
         for _ in self:
             pass
         if self._answer is None:
-            raise RuntimeError("The stream was closed before the answer was complete.")
+            raise RuntimeError("The stream was closed before it began, so there is no answer.")
         return self._answer
 
     def close(self) -> None:

@@ -310,9 +310,8 @@ class RCCReader:
         one = self._prepare(collection, question, options)
         pieces = self.model.stream(one.prefix, one.ids, one.options)
 
-        def complete(first: float) -> Answer:
-            assert pieces.result is not None
-            return self._answer(one, pieces.result, first, shown)
+        def complete(first: float) -> Answer | None:
+            return None if pieces.result is None else self._answer(one, pieces.result, first, shown)
 
         return AnswerStream(pieces, complete, lambda: time.perf_counter() - one.started)
 

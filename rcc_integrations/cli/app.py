@@ -1,0 +1,71 @@
+"""The `rcc` application: options for all commands, and the commands themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rcc_integrations._version import __version__
+from rcc_integrations.cli.add import add
+from rcc_integrations.cli.ask import ask, search
+from rcc_integrations.cli.care import pull, stats, verify
+from rcc_integrations.cli.manage import ls, mv, rm
+from rcc_integrations.cli.options import Settings
+from rcc_integrations.cli.show import show
+
+app = typer.Typer(
+    name="rcc",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    # Neither brackets in help texts nor an unforeseen error's values are for rich to interpret.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (add, ask, search, ls, show, rm, mv, stats, verify, pull):
+    app.command(command.__name__)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rcc-integrations {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    store: Annotated[
+        str, typer.Option("--store", metavar="PATH", envvar="RCC_STORE", help="Folder of the store.")
+    ] = "memory",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PATH_OR_HUB",
+            envvar="RCC_MODEL",
+            help="Folder or hub id of an RCC model; without it, the one that comes with the package.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, …; chosen if not given.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="DTYPE", help="float32, bfloat16 or float16; chosen if not given.", show_default=False),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Documents in, compressed memory on disk, answers out.
+
+    \b
+    Examples:
+      rcc add handbook docs/
+      rcc ask handbook "When does the ferry leave?"
+      rcc --store /data/memory ls
+    """  # noqa: D301  (typer wants the control character itself)
+    context.obj = Settings(store, model, device, dtype)

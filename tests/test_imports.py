@@ -1,0 +1,58 @@
+"""What is public, and what importing it must not pull in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import rcc_integrations
+
+PUBLIC = [
+    "Answer",
+    "AnswerStream",
+    "MemoryStore",
+    "RCCConfig",
+    "RCCError",
+    "RCCModel",
+    "RCCReader",
+    "Source",
+    "__version__",
+]
+
+
+def test_public_names():
+    assert rcc_integrations.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(rcc_integrations, name) is not None
+    assert dir(rcc_integrations) == sorted(PUBLIC)
+    with pytest.raises(AttributeError, match="RCCModle"):
+        _ = rcc_integrations.RCCModle
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("rcc_integrations", "torch transformers langchain_core llama_index diskcache numpy"),
+        ("rcc_integrations.files", "torch transformers bs4 pypdf docx"),
+        ("rcc_integrations.memory.records", "torch transformers"),
+        ("rcc_integrations.memory.store", "transformers"),
+    ],
+)
+def test_importing_pulls_in_no_more_than_it_must(module, absent):
+    code = f"import sys, {module}; print([m for m in '{absent}'.split() if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_no_pickle_and_no_torch_load_in_the_package():
+    from pathlib import Path
+
+    folder = Path(rcc_integrations.__file__).parent
+    for path in folder.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert "torch.load(" not in source, path
+        assert "pickle.load" not in source, path
+        assert "import pickle" not in source, path
+        assert "trust_remote_code=True" not in source, path
