@@ -1,0 +1,1 @@
+"""Programs that print the figures in the README and in docs/."""

@@ -6,10 +6,17 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from rcc_integrations.document import Document
-from rcc_integrations.errors import BlobsMissingError, ConfigError, EmptyDocumentError, UnreadableFileError
+from rcc_integrations.errors import (
+    BlobsMissingError,
+    ConfigError,
+    EmptyDocumentError,
+    MissingExtraError,
+    UnreadableFileError,
+)
 from rcc_integrations.memory.names import check_document_id
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -99,7 +106,7 @@ class Adder:
 
     Args:
         store: The store.
-        model: The model, which made or will make the collection's memories.
+        model: Returns the model that made or will make the collection's memories; asked when something is new.
         collection: The collection's record.
         ratio: Its compression ratio.
         on_progress: Called after every batch and document.
@@ -108,12 +115,12 @@ class Adder:
     def __init__(
         self,
         store: MemoryStore,
-        model: RCCModel,
+        model: Callable[[], RCCModel],
         collection: CollectionRecord,
         ratio: int,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self._store, self._model, self._collection, self._ratio = store, model, collection, ratio
+        self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
         self._known = {record.id: record for record in store.documents(collection.name)}
         self._jobs: list[_Job] = []
@@ -136,7 +143,7 @@ class Adder:
         for source in sources:
             try:
                 self._take(source)
-            except (EmptyDocumentError, UnreadableFileError) as error:
+            except (EmptyDocumentError, UnreadableFileError, MissingExtraError) as error:
                 if not skip:
                     # What was taken before is good and is kept.
                     self._flush()
@@ -161,6 +168,10 @@ class Adder:
             raise EmptyDocumentError(f"Document {document.id!r} has no text to compress.")
         keys = [blob_key(self._collection.fingerprint, self._collection.storage, window.ids) for window in windows]
         self._jobs.append(_Job(document, windows, keys))
+
+    @cached_property
+    def _model(self) -> RCCModel:
+        return self._load_model()
 
     def _flush(self) -> None:
         jobs, self._jobs = self._jobs, []
@@ -240,7 +251,7 @@ def as_sources(documents: Any) -> list[Document | Readable]:
     seen: set[str] = set()
     for source in documents:
         # Asked of the type: a file's digest reads the file, which must not happen before it is its turn.
-        if not (hasattr(source, "id") and hasattr(type(source), "read") or isinstance(source, Document)):
+        if not ((hasattr(source, "id") and hasattr(type(source), "read")) or isinstance(source, Document)):
             raise ConfigError(f"A document must have id and text; this is {type(source).__name__}: {source!r:.80}.")
         check_document_id(source.id)
         if source.id in seen:

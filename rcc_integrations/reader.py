@@ -18,6 +18,7 @@ from rcc_integrations.errors import (
     ConfigError,
     EmptyCollectionError,
     FingerprintMismatchError,
+    StoreFormatError,
     UnknownCollectionError,
 )
 from rcc_integrations.loading import load_prefix
@@ -174,10 +175,27 @@ class RCCReader:
         record = self._find(collection)
         if record is None and not sources:
             raise EmptyCollectionError(f"There is nothing to add, so collection {collection!r} is not made.")
-        record = self._collection_for(collection, record, ratio, storage, untrained)
-        made_at = int(record.model["ratio"])  # type: ignore[arg-type]
+        if record is None:
+            ratio = self.model.check_ratio(ratio, untrained=untrained)
+            record = self.store.create_collection(
+                collection,
+                fingerprint=self.model.fingerprint(ratio),
+                model=self.model.describe(ratio),
+                storage=storage or "int8",
+            )
+        made_at = _ratio(record)
+        if (ratio or made_at) != made_at or (storage or record.storage) != record.storage:
+            raise FingerprintMismatchError(
+                f"Collection {collection!r} was made at ratio {made_at} and is stored as {record.storage}, not at "
+                f"{ratio or made_at} as {storage or record.storage}. Leave these out, or name a new collection."
+            )
+
+        def model() -> RCCModel:
+            self._check_fingerprint(record)
+            return self.model
+
         with progress_bar(show_progress, on_progress) as tell:
-            return Adder(self.store, self.model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            return Adder(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
         """Remove documents, all of them at one instant or none.
@@ -329,11 +347,7 @@ class RCCReader:
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        shelf = self._shelves.get(collection)
-        numbers = shelf.numbers(documents)
-        scores = shelf.router.scores(query)
-        best = sorted((number for number in numbers if scores[number] > 0), key=lambda number: -scores[number])
-        return [shelf.source(number, float(scores[number])) for number in best[: max(k, 0)]]
+        return self._shelves.get(collection).search(query, k, documents)
 
     def _prepare(self, collection: str, question: str, options: dict[str, Any]) -> _Prepared:
         started = time.perf_counter()
@@ -401,23 +415,8 @@ class RCCReader:
         except UnknownCollectionError:
             return None
 
-    def _collection_for(
-        self, name: str, record: CollectionRecord | None, ratio: int | None, storage: str | None, untrained: bool
-    ) -> CollectionRecord:
-        if record is None:
-            ratio = self.model.check_ratio(ratio, untrained=untrained)
-        else:
-            ratio = int(record.model["ratio"]) if ratio is None else ratio  # type: ignore[arg-type]
-            storage = storage or record.storage
-        return self.store.create_collection(
-            name,
-            fingerprint=self.model.fingerprint(ratio),
-            model=self.model.describe(ratio),
-            storage=storage or "int8",
-        )
-
     def _check_fingerprint(self, record: CollectionRecord) -> None:
-        ratio = int(record.model["ratio"])  # type: ignore[arg-type]
+        ratio = _ratio(record)
         mine = self.model.fingerprint(ratio)
         if mine != record.fingerprint:
             raise FingerprintMismatchError(
@@ -425,6 +424,14 @@ class RCCReader:
                 f"({record.model}), and the model at hand has {mine} ({self.model.describe(ratio)}). Open the store "
                 "with the model that made it, or add the documents to a new collection."
             )
+
+
+def _ratio(record: CollectionRecord) -> int:
+    """Return the ratio that a collection was made at."""
+    ratio = record.model.get("ratio")
+    if not isinstance(ratio, int) or ratio < 1:
+        raise StoreFormatError(f"Collection {record.name!r} does not say at which ratio it was made: {record.model}.")
+    return ratio
 
 
 def _take_sources(options: dict[str, Any]) -> int:

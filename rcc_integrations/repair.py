@@ -34,7 +34,7 @@ def repair_documents(reader: RCCReader, report: VerifyReport, grace: float) -> V
             continue
         old = reader.store.document(damaged.collection, damaged.document)
         text = reader.store.text(old.text_key)
-        adder = Adder(reader.store, reader.model, record, ratio)
+        adder = Adder(reader.store, lambda: reader.model, record, ratio)
         try:
             # Another digest than the stored one, so that the document counts as changed; then the old one again.
             adder.add([Document(old.id, text, digest=f"repair:{old.digest}", metadata=old.metadata)], skip=False)

@@ -62,6 +62,12 @@ class Shelf:
         """Choose among some windows; see `Router.route`."""
         return self.router.route(question, numbers, [window.slots for window in self.windows], room, most)
 
+    def search(self, query: str, k: int, documents: Iterable[str] | None = None) -> list[Source]:
+        """Return the windows that share most with a query, best first; those that share nothing are left out."""
+        scores = self.router.scores(query)
+        best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
+        return [self.source(number, float(scores[number])) for number in best[: max(k, 0)]]
+
     def source(self, number: int, score: float) -> Source:
         """Return a window as a source."""
         window, owner = self.windows[number], self._owners[number]

@@ -111,7 +111,9 @@ def test_unchanged_documents_cost_nothing(filled, monkeypatch):
 
 
 def test_an_edited_document_recompresses_few_windows(reader):
-    sentences = [f"Sentence {n} tells that boat {n * 7 % 91} sails to harbour {n * 13 % 57} at noon." for n in range(240)]
+    sentences = [
+        f"Sentence {n} tells that boat {n * 7 % 91} sails to harbour {n * 13 % 57} at noon." for n in range(240)
+    ]
     first = reader.add("log", {"log.txt": " ".join(sentences)})
     assert first.windows_compressed >= 100
     for number in (3, 120, 200):

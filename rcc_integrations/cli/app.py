@@ -48,6 +48,17 @@ def options(
             show_default=False,
         ),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="PATH_OR_HUB",
+            envvar="RCC_BASE",
+            help="Any causal LM, without an adapter: exact memory at ratio 1. "
+            "smollm2-135m-instruct is the one below the default model.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, …; chosen if not given.", show_default=False),
@@ -68,4 +79,4 @@ def options(
       rcc ask handbook "When does the ferry leave?"
       rcc --store /data/memory ls
     """  # noqa: D301  (typer wants the control character itself)
-    context.obj = Settings(store, model, device, dtype)
+    context.obj = Settings(store, model, base, device, dtype)

@@ -107,8 +107,10 @@ def search(
       rcc search handbook "ferry times" -k 3
     """  # noqa: D301
     settings = Settings.of(context, store)
-    with Output(as_json) as out, settings.open_reader() as reader:
-        found = reader.search(collection, query, k)
+    from rcc_integrations.shelf import Shelves
+
+    with Output(as_json) as out, settings.open_store() as opened:
+        found = Shelves(opened).get(collection).search(query, k)
         if as_json:
             from dataclasses import asdict
 

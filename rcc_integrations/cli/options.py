@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rcc_integrations.errors import ConfigError
+
 if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.reader import RCCReader
@@ -26,12 +28,14 @@ class Settings:
     Args:
         store: Folder of the store.
         model: Folder or hub id of a model; None for the one that comes with the package.
+        base: Folder or hub id of a causal LM to use without an adapter instead; None for none.
         device: Where the model runs; None to choose.
         dtype: Its number format; None to choose.
     """
 
     store: str
     model: str | None = None
+    base: str | None = None
     device: str | None = None
     dtype: str | None = None
 
@@ -73,8 +77,15 @@ class Settings:
         Raises:
             StoreError: There is none, or it cannot be opened.
         """
+        from rcc_integrations.memory.store import MemoryStore
+        from rcc_integrations.model.rcc_model import RCCModel
         from rcc_integrations.reader import RCCReader
 
+        if self.base is not None and self.model is not None:
+            raise ConfigError("Give --model or --base, not both: a base is used without an adapter.")
         options: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
         given = {name: value for name, value in options.items() if value is not None}
-        return RCCReader.open(self.store, model=self.model, create=create, read_only=not write, **given)
+        if self.base is None:
+            return RCCReader.open(self.store, model=self.model, create=create, read_only=not write, **given)
+        base, store = self.base, MemoryStore.open(self.store, create=create, read_only=not write)
+        return RCCReader(store, lambda: RCCModel.from_base(base, **given))
