@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.corpus import build
 
-QUESTION = "What does the with statement do?"
+QUESTION = "How does the try statement handle an exception?"
 
 
 def rcc(store: Path, *words: str) -> Any:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import bm25s
 import numpy as np
-from bm25s.stopwords import STOPWORDS_EN
+from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 # Scripts written without spaces are taken character by character.
 _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
-_STOP = frozenset(STOPWORDS_EN)
+_STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 @dataclass(frozen=True)
