@@ -60,7 +60,7 @@ def main() -> None:
         edited.write_text(
             text[:middle] + " The password of the lighthouse is seagull." + text[middle:], encoding="utf-8"
         )
-        files[-1].unlink()
+        next(path for path in files if path.suffix == ".html").unlink()
         changed = rcc(store, "add", "real", str(documents), "--prune")
         print(
             f"one sentence put into one file, one file removed: {len(changed['replaced'])} replaced, "
