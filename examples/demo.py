@@ -20,6 +20,8 @@ from rcc_integrations.files import find_files
 
 HERE = Path(__file__).parent
 STORE = HERE.parent / "build" / "demo-memory"
+#: The most windows in memory: a window of `exact` is a whole document here, one of `compressed` a few sentences.
+MOST = {"exact": 1, "compressed": 3}
 
 
 def readers() -> dict[str, RCCReader]:
@@ -53,7 +55,7 @@ def ask() -> None:
         print(f"\n{one['question']}   (expected: {one['answers'][0]})")
         for name, reader in opened.items():
             begun = time.perf_counter()
-            answer = reader.ask(name, one["question"], max_new_tokens=24, max_windows=3, sources=1)
+            answer = reader.ask(name, one["question"], max_new_tokens=24, max_windows=MOST[name], sources=1)
             found = any(accepted.lower() in answer.text.lower() for accepted in one["answers"])
             right[name] += found
             source = answer.sources[0]
