@@ -80,6 +80,8 @@ def tiny_base(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
         # Larger weights than a fresh model has, so that positions and memories matter to what it writes.
         if weight.ndim > 1:
             torch.nn.init.normal_(weight, std=0.3 if "embed" in name else 0.2)
+    # Greedy answers never end by themselves: how long one is does not hang on chance.
+    torch.nn.init.zeros_(model.get_output_embeddings().weight[2])
     return model.eval()
 
 

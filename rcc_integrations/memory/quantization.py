@@ -135,7 +135,8 @@ def _check(name: str, tensor: Tensor) -> Tensor:
 
 def _quantize(name: str, value: Tensor) -> tuple[Tensor, Tensor]:
     value = value.to(torch.float32)
-    exact = value.abs().amax(dim=-1, keepdim=True) / 127
+    largest = value.abs().amax(dim=-1, keepdim=True)
+    exact = largest / 127
     if bool((exact > _LARGEST_SCALE).any()):
         raise ConfigError(
             f"Memory {name!r} has values beyond {127 * _LARGEST_SCALE:,.0f}, too large for int8: store it as bfloat16."
@@ -143,7 +144,7 @@ def _quantize(name: str, value: Tensor) -> tuple[Tensor, Tensor]:
     scale = exact.to(torch.float16)
     # Rounded up, so that no value is clipped: also right among subnormal scales, where the steps are coarse. The next
     # float16 of a value that is not negative is the next integer of its bits.
-    below = scale.to(torch.float32) < exact
+    below = (scale.to(torch.float32) < exact) | ((scale == 0) & (largest > 0))
     scale = (scale.view(torch.int16) + below.to(torch.int16)).view(torch.float16)
     divisor = torch.where(scale > 0, scale, torch.ones_like(scale)).to(torch.float32)
     quantized = (value / divisor).round_().clamp_(-127, 127).to(torch.int8)

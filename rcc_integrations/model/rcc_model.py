@@ -135,14 +135,17 @@ class RCCModel(nn.Module):
     @property
     def memory_spec(self) -> dict[str, tuple[int, ...]]:
         """Names of a memory's tensors and their shapes without the slots, which are the axis before the last."""
-        settings = self.decoder.config.get_text_config(decoder=True)
-        hidden = int(settings.hidden_size)
         if self.config.injection == "residual":
-            return {"state": (self.levels, hidden)}
+            return {"state": (self.levels, int(self.decoder.config.get_text_config(decoder=True).hidden_size))}
+        return {"key": self._cache_shape, "value": self._cache_shape}
+
+    @property
+    def _cache_shape(self) -> tuple[int, int, int]:
+        """Layers, key/value heads and their width."""
+        settings = self.decoder.config.get_text_config(decoder=True)
         heads = int(settings.num_attention_heads)
-        width = int(getattr(settings, "head_dim", None) or hidden // heads)
-        shape = (self.levels, int(getattr(settings, "num_key_value_heads", None) or heads), width)
-        return {"key": shape, "value": shape}
+        width = int(getattr(settings, "head_dim", None) or settings.hidden_size // heads)
+        return self.levels, int(getattr(settings, "num_key_value_heads", None) or heads), width
 
     def weights_id(self) -> str:
         """Return the hash over all weights; computed once."""
@@ -425,10 +428,8 @@ class RCCModel(nn.Module):
     def _read(self, ids: Sequence[int]) -> Prefix:
         """Run the decoder over clear text at positions 0, 1, …."""
         if not ids:
-            settings = self.decoder.config.get_text_config(decoder=True)
-            heads = int(getattr(settings, "num_key_value_heads", None) or settings.num_attention_heads)
-            width = int(getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads)
-            nothing = torch.zeros(self.levels, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
+            layers, heads, width = self._cache_shape
+            nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
             return Prefix(nothing, nothing.clone(), 0, 0)
         output = self._decoder_family.body(input_ids=torch.tensor([ids], device=self.device), use_cache=True)
         keys, values = cache_contents(output.past_key_values)

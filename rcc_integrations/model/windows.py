@@ -50,16 +50,21 @@ def cut_windows(text: str, tokenizer: Any, limit: int) -> list[Window]:
     Returns:
         Windows in order; none for a text without tokens.
     """
-    encoded = tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
-    )
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    ids, offsets = _tokens(text, tokenizer)
     if not ids:
         return []
     starts = np.asarray([start for start, _ in offsets])
     ends = np.asarray([end for _, end in offsets])
     spans = _split(text, starts, ends, limit)
-    return [Window(int(starts[a]), int(ends[b - 1]), tuple(ids[a:b])) for a, b in spans]
+    return [Window(int(starts[a]), int(ends[b - 1]), ids[a:b]) for a, b in spans]
+
+
+def _tokens(text: str, tokenizer: Any) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """Return token ids and the span of characters of each."""
+    encoded = tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
+    )
+    return tuple(encoded["input_ids"]), encoded["offset_mapping"]
 
 
 def _split(text: str, starts: np.ndarray, ends: np.ndarray, limit: int) -> list[tuple[int, int]]:
@@ -161,10 +166,7 @@ def published_windows(text: str, tokenizer: Any, limit: int) -> list[Window]:
     Returns:
         Windows in order; none for a text without tokens.
     """
-    encoded = tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
-    )
-    ids, offsets = tuple(encoded["input_ids"]), encoded["offset_mapping"]
+    ids, offsets = _tokens(text, tokenizer)
     if not ids:
         return []
     filled = fill_published(limit, ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rcc_integrations import RCCReader
+from rcc_integrations import RCCModel, RCCReader
 from rcc_integrations.errors import ModelError, ModelNotFoundError
 from rcc_integrations.model import packaged
 from rcc_integrations.model.cache import roomy_cache
@@ -35,13 +35,17 @@ def test_golden_case(default_model, case):
 
 
 @pytest.mark.model
-def test_the_seeds_question_from_a_store(default_model, tmp_path):
-    """The question of the released example, at ratio 1, from a memory that another reader wrote."""
-    text = "The cat sat on the sofa." + 10 * "The dog sat on the stool."
-    with RCCReader.open(tmp_path / "memory", model=default_model) as reader:
-        reader.add("seed", {"seed.txt": text}, ratio=1)
-    with RCCReader.open(tmp_path / "memory", model=default_model) as reader:
-        assert reader.ask("seed", "Where does the cat sit?", max_new_tokens=16).text == "sofa"
+@pytest.mark.parametrize("dogs", [5, 50, 200])
+def test_the_seeds_question_from_a_store(tmp_path, dogs):
+    """The question of the released example, by the default model's base at ratio 1, in a reader opened anew."""
+    text = "The cat sat on the sofa." + dogs * "The dog sat on the stool."
+    exact = RCCModel.from_base(packaged.NAME, device="cpu", dtype="float32")
+    with RCCReader.open(tmp_path / "memory", model=exact) as reader:
+        reader.add("seed", {"seed.txt": text})
+    with RCCReader.open(tmp_path / "memory", model=exact) as reader:
+        answer = reader.ask("seed", "Where does the cat sit?", max_new_tokens=8)
+    assert "cat sits on the sofa" in answer.text
+    assert answer.usage.memory_slots == answer.usage.source_tokens
 
 
 @pytest.mark.model
