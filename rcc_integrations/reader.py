@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from rcc_integrations.adding import Adder, AddReport, Progress, Readable, as_sources
-from rcc_integrations.answer import Answer, AnswerStream, Source, Timings, Usage
+from rcc_integrations.answer import Answer, AnswerStream, Source
+from rcc_integrations.asking import Asker, check_fingerprint, ratio_of
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
-    BlobsMissingError,
-    ConfigError,
     EmptyCollectionError,
     FingerprintMismatchError,
-    StoreFormatError,
     UnknownCollectionError,
 )
-from rcc_integrations.loading import load_prefix
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.generation import Generation, GenerationOptions
-from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.prefixes import PrefixCache
 from rcc_integrations.progress import progress_bar
 from rcc_integrations.repair import repair_documents
-from rcc_integrations.routing import Route
-from rcc_integrations.shelf import Shelf, Shelves
-
-#: A question that meets a change of its collection in between is prepared again so often.
-_TRIES = 5
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A question, its windows and their prefix."""
-
-    question: str
-    ids: list[int]
-    options: GenerationOptions
-    shelf: Shelf
-    route: Route
-    prefix: Prefix
-    started: float
-    route_seconds: float
-    load_seconds: float
+from rcc_integrations.shelf import Shelves
 
 
 class RCCReader:
@@ -75,8 +49,8 @@ class RCCReader:
         self._model = model if isinstance(model, RCCModel) else None
         self._load_model = model
         self._lock = threading.RLock()
-        self._prefixes = PrefixCache(prefix_cache_bytes)
         self._shelves = Shelves(store)
+        self._asker = Asker(store, lambda: self.model, self._shelves, PrefixCache(prefix_cache_bytes))
 
     @classmethod
     def open(
@@ -183,7 +157,7 @@ class RCCReader:
                 model=self.model.describe(ratio),
                 storage=storage or "int8",
             )
-        made_at = _ratio(record)
+        made_at = ratio_of(record)
         if (ratio or made_at) != made_at or (storage or record.storage) != record.storage:
             raise FingerprintMismatchError(
                 f"Collection {collection!r} was made at ratio {made_at} and is stored as {record.storage}, not at "
@@ -191,7 +165,7 @@ class RCCReader:
             )
 
         def model() -> RCCModel:
-            self._check_fingerprint(record)
+            check_fingerprint(record, self.model)
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
@@ -291,23 +265,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        if not questions:
-            return []
-        shown = _take_sources(options)
-        prepared = [self._prepare(collection, question, dict(options)) for collection, question in questions]
-        first: dict[int, float] = {}
-
-        def emit(row: int, _: str) -> None:
-            first.setdefault(row, time.perf_counter())
-
-        done = self.model.generate(
-            [one.prefix for one in prepared], [one.ids for one in prepared], prepared[0].options, emit=emit
-        )
-        now = time.perf_counter()
-        return [
-            self._answer(one, generation, first.get(row, now) - one.started, shown)
-            for row, (one, generation) in enumerate(zip(prepared, done, strict=True))
-        ]
+        return self._asker.ask_batch(questions, options)
 
     def stream(self, collection: str, question: str, **options: Any) -> AnswerStream:
         """Answer a question piece by piece.
@@ -324,14 +282,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`; errors while generating are raised by the iterator.
         """
-        shown = _take_sources(options)
-        one = self._prepare(collection, question, options)
-        pieces = self.model.stream(one.prefix, one.ids, one.options)
-
-        def complete(first: float) -> Answer | None:
-            return None if pieces.result is None else self._answer(one, pieces.result, first, shown)
-
-        return AnswerStream(pieces, complete, lambda: time.perf_counter() - one.started)
+        return self._asker.stream(collection, question, options)
 
     def search(
         self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
@@ -349,93 +300,8 @@ class RCCReader:
         """
         return self._shelves.get(collection).search(query, k, documents)
 
-    def _prepare(self, collection: str, question: str, options: dict[str, Any]) -> _Prepared:
-        model = self.model  # loaded before the clock starts: it is no part of any question
-        started = time.perf_counter()
-        documents, most = options.pop("documents", None), options.pop("max_windows", None)
-        wanted = GenerationOptions().but(**options)
-        if not isinstance(question, str) or not question.strip():
-            raise ConfigError(f"The question is empty: {question!r}.")
-        if most is not None and (not isinstance(most, int) or most < 1):
-            raise ConfigError(f"max_windows must be a whole number of at least 1; it is {most!r}.")
-        record = self.store.collection(collection)
-        self._check_fingerprint(record)
-        ids = model.question_ids(question.strip())
-        room = model.slot_room(ids, wanted.max_new_tokens)
-        limit = most or model.config.max_windows
-        for attempt in range(_TRIES):
-            begun = time.perf_counter()
-            shelf = self._shelves.get(collection)
-            numbers = shelf.numbers(documents)
-            if not numbers:
-                raise EmptyCollectionError(f"Collection {collection!r} is empty: add documents before asking it.")
-            route = shelf.route(question, numbers, room, limit)
-            if not route.chosen:
-                raise ConfigError(f"No window of {collection!r} fits into the {room} positions beside this question.")
-            routed = time.perf_counter()
-            try:
-                prefix = self._prefix(record.fingerprint, shelf, route)
-                break
-            except BlobsMissingError:
-                # The collection changed after it was looked at.
-                if attempt == _TRIES - 1 or self.store.collection(collection).revision == shelf.collection.revision:
-                    raise
-        loaded = time.perf_counter()
-        return _Prepared(question, ids, wanted, shelf, route, prefix, started, routed - begun, loaded - routed)
-
-    def _prefix(self, fingerprint: str, shelf: Shelf, route: Route) -> Prefix:
-        windows = [shelf.windows[number] for number in route.chosen]
-        key = (fingerprint, tuple(window.key for window in windows))
-        prefix = self._prefixes.get(key)
-        if prefix is None:
-            prefix = load_prefix(self.store, self.model, windows)
-            self._prefixes.put(key, prefix)
-        return prefix
-
-    def _answer(self, one: _Prepared, generation: Generation, first: float, shown: int) -> Answer:
-        shelf, route = one.shelf, one.route
-        usage = Usage(
-            memory_slots=one.prefix.slots,
-            question_tokens=len(one.ids) + one.prefix.text_tokens,
-            answer_tokens=len(generation.ids),
-            windows=len(route.chosen),
-            windows_in_collection=len(shelf.windows),
-            source_tokens=sum(shelf.windows[number].tokens for number in route.chosen),
-        )
-        timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
-        sources = tuple(shelf.source(number, float(route.scores[number])) for number in route.ranked[:shown])
-        collection = shelf.collection
-        return Answer(
-            generation.text, sources, usage, timings, generation.finish_reason, collection.name, collection.revision
-        )
-
     def _find(self, collection: str) -> CollectionRecord | None:
         try:
             return self.store.collection(collection)
         except UnknownCollectionError:
             return None
-
-    def _check_fingerprint(self, record: CollectionRecord) -> None:
-        ratio = _ratio(record)
-        mine = self.model.fingerprint(ratio)
-        if mine != record.fingerprint:
-            raise FingerprintMismatchError(
-                f"Collection {record.name!r} was made by another model: fingerprint {record.fingerprint} "
-                f"({record.model}), and the model at hand has {mine} ({self.model.describe(ratio)}). Open the store "
-                "with the model that made it, or add the documents to a new collection."
-            )
-
-
-def _ratio(record: CollectionRecord) -> int:
-    """Return the ratio that a collection was made at."""
-    ratio = record.model.get("ratio")
-    if not isinstance(ratio, int) or ratio < 1:
-        raise StoreFormatError(f"Collection {record.name!r} does not say at which ratio it was made: {record.model}.")
-    return ratio
-
-
-def _take_sources(options: dict[str, Any]) -> int:
-    shown = options.pop("sources", 3)
-    if not isinstance(shown, int) or shown < 0:
-        raise ConfigError(f"sources must be a whole number of at least 0; it is {shown!r}.")
-    return shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rcc_integrations.adding import Adder
+from rcc_integrations.asking import ratio_of
 from rcc_integrations.document import Document
 from rcc_integrations.errors import RCCError
 from rcc_integrations.memory.report import VerifyReport
@@ -29,7 +30,7 @@ def repair_documents(reader: RCCReader, report: VerifyReport, grace: float) -> V
         if not damaged.text_intact:
             continue
         record = reader.store.collection(damaged.collection)
-        ratio = int(record.model["ratio"])  # type: ignore[arg-type]
+        ratio = ratio_of(record)
         if reader.model.fingerprint(ratio) != record.fingerprint:
             continue
         old = reader.store.document(damaged.collection, damaged.document)

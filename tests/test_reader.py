@@ -206,11 +206,11 @@ def test_a_batch_over_several_collections(filled):
 
 def test_prefixes_are_reused_and_bounded(filled, monkeypatch):
     filled.ask("holm", "Who?", max_new_tokens=2)
-    held = filled._prefixes.nbytes
+    held = filled._asker._prefixes.nbytes
     assert held > 0
     monkeypatch.setattr(filled.store, "get_blob", lambda key: pytest.fail("read again"))
     assert filled.ask("holm", "Where?", max_new_tokens=2).timings.load < 0.1
-    assert filled._prefixes.nbytes == held
+    assert filled._asker._prefixes.nbytes == held
 
 
 def test_another_model_is_refused_and_both_are_named(filled):
@@ -321,7 +321,7 @@ def test_a_damaged_memory_is_refused_and_repaired(filled):
     data = bytearray(blob.read_bytes())
     data[-5] ^= 1
     blob.write_bytes(data)
-    filled._prefixes.__init__(1 << 20)
+    filled._asker._prefixes.__init__(1 << 20)
     with pytest.raises(CorruptBlobError):
         filled.ask("holm", "Who?")
     assert not filled.verify().ok
