@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
+import time
+from array import array
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -111,21 +115,32 @@ def test_add_draws_its_progress_on_standard_error(rcc: Rcc, docs: Path) -> None:
     assert b"Traceback" not in written and b"Loading weights" not in written
 
 
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="needs pipes whose size can be set")
 def test_ctrl_c_stops_an_answer(made_store: Path, saved_model: Path) -> None:
     line = ["--store", made_store, "--model", saved_model, "--device", "cpu", "ask", "isle", "When?"]
+    ours, theirs = os.pipe()
+    # Room for the first few pieces alone: the answer cannot be at its end before it is interrupted.
+    filled = fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096) - 64
+    os.write(theirs, b"." * filled)
     process = subprocess.Popen(
-        [*RCC, *map(str, line), "--max-new-tokens", "900"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
+        [*RCC, *map(str, line), "--max-new-tokens", "900"], stdout=theirs, stderr=subprocess.PIPE, env=environment()
     )
-    assert process.stdout is not None
-    first = process.stdout.read(1)
+    os.close(theirs)
+    while process.poll() is None and _waiting_bytes(ours) == filled:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert first and process.returncode == 130
+    with open(ours, "rb") as reading:
+        out = reading.read()[filled:]
+    _, err = process.communicate(timeout=60)
+    assert out and process.returncode == 130
     assert b"Interrupted." in err and b"Traceback" not in err
     assert b"first token" not in out
+
+
+def _waiting_bytes(pipe: int) -> int:
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def test_a_reader_that_goes_away_is_no_failure_to_shout_about(made_store: Path) -> None:
