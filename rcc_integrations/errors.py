@@ -29,6 +29,14 @@ class GenerationError(RCCError):
     """Generating an answer failed; the cause is chained."""
 
 
+class DataError(RCCError, ValueError):
+    """Training or evaluation data that cannot be used."""
+
+
+class TrainingError(RCCError):
+    """Training cannot go on; what was saved before stays."""
+
+
 class BudgetError(RCCError, ValueError):
     """A question (or what must stand beside it) does not fit the decoder's positions."""
 

@@ -81,6 +81,22 @@ def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> 
     return Cache(layers=[RoomyLayer(key, value, room) for key, value in zip(keys, values, strict=True)])
 
 
+def growing_cache(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Cache:
+    """Return a cache that starts from given keys and values and lets gradients through.
+
+    Args:
+        keys: One tensor a layer, shape (batch, heads, length, head width), rotated.
+        values: Likewise.
+    """
+    layers = []
+    for key, value in zip(keys, values, strict=True):
+        layer: Any = DynamicLayer()  # type: ignore[no-untyped-call]
+        layer.lazy_initialization(key, value)
+        layer.keys, layer.values = key, value
+        layers.append(layer)
+    return Cache(layers=layers)
+
+
 def cache_contents(cache: Cache) -> tuple[Tensor, Tensor]:
     """Return all keys and all values of a cache, each of shape (layers, batch, heads, length, head width)."""
     layers: list[Any] = cache.layers

@@ -16,7 +16,9 @@ class _EnoughError(Exception):
     """Ends the encoder's pass once its last wanted level is known."""
 
 
-def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False) -> Tensor:
+def encode_slots(
+    family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False, **inputs: Any
+) -> Tensor:
     """Return the encoder's states at the slots of a batch of windows.
 
     Level l is the input of layer l, so level 0 is the token's embedding. The pass ends at the last layer's input,
@@ -27,6 +29,7 @@ def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level:
         ids: Token ids, shape (batch, tokens).
         positions: Token position of each level of each slot, shape (batch, levels, slots).
         final_level: Also return the level above the last layer, after the final norm, as released RCC does.
+        **inputs: Further inputs of the body, such as masks for windows that share a row.
 
     Returns:
         States of shape (levels, batch, slots, hidden), one level more with `final_level` (taken where the level
@@ -43,7 +46,7 @@ def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level:
 
     with _layer_inputs(family.layers, keep):
         try:
-            output = family.body(input_ids=ids, use_cache=False)
+            output = family.body(input_ids=ids, use_cache=False, **inputs)
             keep(last + 1, output.last_hidden_state)
         except _EnoughError:
             pass

@@ -23,7 +23,7 @@ class LevelProjections(nn.Module):
 
     def __init__(self, kind: Projection, levels: int, hidden: int, rank: int = 0) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.hidden = kind, hidden
         self.level = nn.ModuleList(_Level(kind, hidden, rank) for _ in range(levels))
 
     def forward(self, states: Tensor, level: int) -> Tensor:

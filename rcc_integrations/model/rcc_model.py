@@ -248,16 +248,20 @@ class RCCModel(nn.Module):
             size = max(1, most // len(windows[waiting[-1]]))
             numbers, waiting = waiting[-size:], waiting[:-size]
             with self._lock, torch.no_grad():
-                memories = self._compress_batch([windows[number] for number in numbers], ratio)
+                memories = self.compress_batch([windows[number] for number in numbers], ratio)
             yield numbers, memories
 
-    def _compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
+    def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
+        """Compress one batch of windows as it is, with gradients where they are wanted; see `compress`."""
         states, counts = self.encode(windows, ratio)
-        if self.config.injection == "kv":
-            batch = kv_memory(self._decoder_family, self.projections, states)
-        else:
-            batch = residual_memory(self.projections, states)
+        batch = self.inject(states)
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
+
+    def inject(self, states: torch.Tensor) -> Memory:
+        """Turn encoder states of shape (levels, batch, slots, hidden) into memories, the batch as first axis."""
+        if self.config.injection == "kv":
+            return kv_memory(self._decoder_family, self.projections, states)
+        return residual_memory(self.projections, states)
 
     def encode(self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False) -> Any:
         """Run the encoder over one batch of windows.
@@ -287,9 +291,23 @@ class RCCModel(nn.Module):
         """Return the keys and values of the clear text in front of every memory."""
         with self._lock, torch.no_grad():
             if self._text_prefix is None:
-                ids = self._tokens(self.config.prefix_text, special=True)
-                self._text_prefix = self._read(ids)
+                self._text_prefix = self.read_text_prefix()
             return self._text_prefix
+
+    def read_text_prefix(self, text: Sequence[int] = ()) -> Prefix:
+        """Run the decoder over the clear text in front, with gradients where they are wanted.
+
+        Args:
+            text: Token ids of a document to be read in clear behind it.
+        """
+        ids = [*self._tokens(self.config.prefix_text, special=True), *text]
+        if not ids:
+            layers, heads, width = self._cache_shape
+            nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
+            return Prefix(nothing, nothing.clone(), 0, 0)
+        output = self._decoder_family.body(input_ids=torch.tensor([ids], device=self.device), use_cache=True)
+        keys, values = cache_contents(output.past_key_values)
+        return Prefix(keys[:, 0], values[:, 0], len(ids), 0)
 
     def prefix(self, memories: Sequence[Memory]) -> Prefix:
         """Build the decoder's prefix from memories, in order.
@@ -311,11 +329,20 @@ class RCCModel(nn.Module):
                 "take fewer windows or a higher ratio."
             )
         with self._lock, torch.no_grad():
-            if self.config.injection == "kv" or not memories:
-                return kv_prefix(self._decoder_family, text, memories)
-            ids = torch.tensor(self._tokens(self.config.prefix_text, special=True), dtype=torch.int64)
-            embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
-            return residual_prefix(self._decoder_family, embeddings, memories)
+            return self.assemble(text, memories)
+
+    def assemble(self, text: Prefix, memories: Sequence[Memory]) -> Prefix:
+        """Put memories behind the clear text as `prefix` does, with gradients where they are wanted.
+
+        Args:
+            text: As `read_text_prefix` returns it.
+            memories: In order.
+        """
+        if self.config.injection == "kv" or not memories:
+            return kv_prefix(self._decoder_family, text, memories)
+        ids = torch.tensor(self._tokens(self.config.prefix_text, special=True), dtype=torch.int64)
+        embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
+        return residual_prefix(self._decoder_family, embeddings, memories)
 
     def question_ids(self, question: str) -> list[int]:
         """Return the token ids of a question in its template; special tokens within it are read as plain text."""
@@ -424,13 +451,3 @@ class RCCModel(nn.Module):
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)
         ids: list[int] = encoded["input_ids"]
         return ids
-
-    def _read(self, ids: Sequence[int]) -> Prefix:
-        """Run the decoder over clear text at positions 0, 1, …."""
-        if not ids:
-            layers, heads, width = self._cache_shape
-            nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
-            return Prefix(nothing, nothing.clone(), 0, 0)
-        output = self._decoder_family.body(input_ids=torch.tensor([ids], device=self.device), use_cache=True)
-        keys, values = cache_contents(output.past_key_values)
-        return Prefix(keys[:, 0], values[:, 0], len(ids), 0)

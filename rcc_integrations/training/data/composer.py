@@ -1,0 +1,104 @@
+"""Composing documents from scenarios: what is said, in which words, order and form, and what can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
+from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, scenarios
+from rcc_integrations.training.data.styles import Line, render
+from rcc_integrations.training.data.values import Split, Values
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A fact with its values."""
+
+    fact: Fact
+    values: dict[str, str]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return tuple(fill(text, self.values) for text in (self.fact.answer, *self.fact.also))
+
+    def question(self, rng: Random) -> str:
+        return _sentence(fill(rng.choice(self.fact.ask), self.values))
+
+
+class Composer:
+    """Composes documents with questions about them.
+
+    Args:
+        split: Scenarios, wordings, entities and values of the two splits have nothing in common.
+        facts: The fewest and most statements of a document.
+        questions: The most questions about one.
+        unanswerable: Share of questions that the document does not answer.
+    """
+
+    def __init__(
+        self, split: Split, *, facts: tuple[int, int] = (3, 16), questions: int = 9, unanswerable: float = 0.08
+    ) -> None:
+        self._split = split
+        self._values = Values(split)
+        self._facts = facts
+        self._questions = questions
+        self._unanswerable = unanswerable
+
+    def sample(self, rng: Random, scenario: Scenario | None = None) -> Sample:
+        """Compose one document.
+
+        Args:
+            rng: Source of chance.
+            scenario: What kind of document; any of the split's if not given.
+        """
+        scenario = scenario or rng.choice(scenarios(self._split))
+        cast = self._draw(scenario.cast, rng, taken=set())
+        drawn: list[_Drawn] = []
+        taken = {value.lower() for value in cast.values()}
+        for fact in rng.sample(scenario.facts, len(scenario.facts)):
+            for _ in range(rng.randint(min(2, fact.rows), fact.rows)):
+                values = self._draw(fact.vars or {}, rng, taken)
+                taken |= {value.lower() for value in values.values()}
+                drawn.append(_Drawn(fact, cast | values))
+        said = drawn[: min(rng.randint(*self._facts), len(drawn))]
+        text = self._text(scenario, cast, said, rng)
+        lowered = text.lower()
+        wanted = rng.sample(said, len(said)) + rng.sample(said, len(said))
+        wanted = wanted[: self._questions]
+        questions = [Question(item.question(rng), item.answers, item.fact.kind) for item in wanted]
+        unsaid = [item for item in drawn[len(said) :] if not any(one.lower() in lowered for one in item.answers)]
+        for _ in said:
+            if unsaid and rng.random() < self._unanswerable:
+                item = unsaid.pop(rng.randrange(len(unsaid)))
+                questions.append(Question(item.question(rng), (NOT_STATED,), "unanswerable"))
+        questions = list({question.q: question for question in questions}.values())
+        return Sample(text, tuple(rng.sample(questions, len(questions))), "facts", scenario.id)
+
+    def _draw(self, types: dict[str, Any], rng: Random, taken: set[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, kind in types.items():
+            for _ in range(40):
+                value = self._values.draw(kind, rng)
+                if value.lower() not in taken and value.lower() not in {item.lower() for item in found.values()}:
+                    break
+            found[name] = value
+        return found
+
+    def _text(self, scenario: Scenario, cast: dict[str, str], said: list[_Drawn], rng: Random) -> str:
+        lines = []
+        for item in rng.sample(said, len(said)):
+            sentence = _sentence(fill(rng.choice(item.fact.say), item.values))
+            lines.append(Line(sentence, fill(item.fact.row, item.values)))
+        spare = rng.sample(scenario.filler, len(scenario.filler))
+        for filler in spare[: rng.randint(0, max(1, len(lines) // 2))]:
+            lines.insert(rng.randint(0, len(lines)), Line(_sentence(fill(filler, cast))))
+        title = _sentence(fill(rng.choice(scenario.titles), cast)) if rng.random() < 0.7 else ""
+        return render(rng.choice(scenario.styles), title, lines, self._values, rng)
+
+
+def _sentence(text: str) -> str:
+    """Return a text with its sentences' first letters in upper case, as values may stand there."""
+    pieces = text.split(". ")
+    return ". ".join(piece[:1].upper() + piece[1:] for piece in pieces)

@@ -1,0 +1,71 @@
+"""`Sample`: one text with questions, what training and evaluation read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rcc_integrations.errors import DataError
+
+#: The answer to a question that the text does not answer.
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a text.
+
+    Args:
+        q: The question, or another instruction such as to repeat a passage.
+        answers: Right answers, the preferred one first; training writes the first.
+        kind: What kind of question or task it is.
+    """
+
+    q: str
+    answers: tuple[str, ...]
+    kind: str = "fact"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text with questions about it.
+
+    Args:
+        text: What is compressed.
+        questions: What is asked of it; each on its own.
+        task: Where it comes from: a task of the mixture, or a file's name.
+        id: Name for reports.
+    """
+
+    text: str
+    questions: tuple[Question, ...]
+    task: str = "own"
+    id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, in the form that `from_dict` reads."""
+        questions = [{**asdict(question), "answers": list(question.answers)} for question in self.questions]
+        return {"id": self.id, "task": self.task, "text": self.text, "questions": questions}
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str) -> Sample:
+        """Read one line of a data file: `{"text", "questions": [{"q", "answers"}]}`, further keys optional.
+
+        Args:
+            data: The parsed JSON.
+            where: File and line, for errors.
+
+        Raises:
+            DataError: If it is not of that form; the message says where and what.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("text"), str) or not data["text"].strip():
+            raise DataError(f'{where}: an object with a non-empty "text" is needed.')
+        questions = []
+        for number, given in enumerate(data.get("questions") or (), 1):
+            answers = given.get("answers") if isinstance(given, dict) else None
+            answers = [answers] if isinstance(answers, str) else answers
+            usable = isinstance(answers, list) and answers and all(isinstance(item, str) and item for item in answers)
+            if not usable or not isinstance(given.get("q"), str) or not given["q"].strip():
+                raise DataError(f'{where}: question {number} needs "q", a text, and "answers", a list of texts.')
+            questions.append(Question(given["q"], tuple(answers or ()), str(given.get("kind", "fact"))))
+        return cls(data["text"], tuple(questions), str(data.get("task", "own")), str(data.get("id", where)))
