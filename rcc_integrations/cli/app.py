@@ -10,9 +10,11 @@ from rcc_integrations._version import __version__
 from rcc_integrations.cli.add import add
 from rcc_integrations.cli.ask import ask, search
 from rcc_integrations.cli.care import pull, stats, verify
+from rcc_integrations.cli.eval import evaluate
 from rcc_integrations.cli.manage import ls, mv, rm
 from rcc_integrations.cli.options import Settings
 from rcc_integrations.cli.show import show
+from rcc_integrations.cli.train import train
 
 app = typer.Typer(
     name="rcc",
@@ -22,8 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (add, ask, search, ls, show, rm, mv, stats, verify, pull):
+for command in (add, ask, search, ls, show, rm, mv, stats, verify, pull, train):
     app.command(command.__name__)(command)
+app.command("eval")(evaluate)
 
 
 def _version(wanted: bool) -> None:

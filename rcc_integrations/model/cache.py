@@ -6,7 +6,7 @@ The cache classes change with most releases of transformers; nothing outside thi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -90,7 +90,7 @@ def growing_cache(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Cache:
     """
     layers = []
     for key, value in zip(keys, values, strict=True):
-        layer: Any = DynamicLayer()  # type: ignore[no-untyped-call]
+        layer = cast(Any, DynamicLayer)()
         layer.lazy_initialization(key, value)
         layer.keys, layer.values = key, value
         layers.append(layer)

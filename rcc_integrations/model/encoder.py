@@ -16,9 +16,7 @@ class _EnoughError(Exception):
     """Ends the encoder's pass once its last wanted level is known."""
 
 
-def encode_slots(
-    family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False, **inputs: Any
-) -> Tensor:
+def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False, **inputs: Any) -> Tensor:
     """Return the encoder's states at the slots of a batch of windows.
 
     Level l is the input of layer l, so level 0 is the token's embedding. The pass ends at the last layer's input,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from rcc_integrations.errors import DataError
 from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.training.data.sample import Sample
-
+from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
 
 #: In place of a ratio: the decoder reads the text itself, in clear.
 CLEAR = 0
@@ -55,18 +55,83 @@ class Batch:
 
 
 def asked(model: RCCModel, sample: Sample, most: int) -> list[Asked]:
-    """Turn a sample's questions into token ids, as many as fit into `most` tokens, at least one."""
+    """Turn a sample's questions into token ids, as many as fit into `most` tokens.
+
+    If not even the first fits, its answer is cut, and no end is taught after it.
+
+    Raises:
+        DataError: If the first question leaves no room for an answer, or there is none.
+    """
     end = model.parts.end_ids[0] if model.tokenizer.eos_token_id is None else model.tokenizer.eos_token_id
     found: list[Asked] = []
-    used = 0
+    room, too_long = most, 0
     for question in sample.questions:
         ids = model.question_ids(question.q)
         answer = model.tokenizer(question.answers[0], add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        used += len(ids) + len(answer) + 1
-        if found and used > most:
+        whole = [*ids, *answer, end]
+        if found and len(whole) > room:
             break
-        found.append(Asked([*ids, *answer, end], len(ids), question.kind))
+        if len(ids) >= most:
+            too_long = len(ids)
+            continue
+        found.append(Asked(whole[:most], len(ids), question.kind))
+        room -= len(whole)
+    if not found and too_long:
+        raise DataError(
+            f"A question about {sample.id!r} has {too_long} tokens; questions and answers may have {most} "
+            "(target_tokens). Shorten it or raise target_tokens (command line: --target-tokens)."
+        )
+    if not found:
+        raise DataError(f"{sample.id!r} has no question to train on.")
     return found
+
+
+def fit(model: RCCModel, sample: Sample, most: int, rng: Random) -> tuple[list[list[int]], Sample]:
+    """Cut a sample's text into windows, at most so many beside one another.
+
+    Of a longer text, a run of windows is taken that holds an answer (for a continuation: the end); questions whose
+    answers are in another part of it are left out.
+
+    Args:
+        model: For windows.
+        sample: A text with questions.
+        most: The most windows.
+        rng: Source of chance.
+
+    Returns:
+        Token ids of the windows, and the sample with the questions that can be asked of them.
+
+    Raises:
+        DataError: If the text has no tokens.
+    """
+    windows = model.cut(sample.text)
+    if not windows:
+        raise DataError(f"The text of {sample.id!r} has no tokens; take it out of the data.")
+    if len(windows) <= most:
+        return [list(window.ids) for window in windows], sample
+    lowered = sample.text.lower()
+    places = [_place(question, lowered) for question in sample.questions]
+    placed = [place for place in places if place is not None]
+    start, end = rng.choice(placed) if placed else (0, 1)
+    holding = next((number for number, window in enumerate(windows) if window.end >= end), len(windows) - 1)
+    least = max(0, holding - most + 1)
+    first = least if end == len(lowered) else rng.randint(least, min(holding, len(windows) - most))
+    kept = windows[first : first + most]
+    near = [question for question, place in zip(sample.questions, places, strict=True)
+            if place is None or (kept[0].start <= place[0] and place[1] <= kept[-1].end)]  # fmt: skip
+    # An answer that begins in the window before those kept is asked for all the same: better than nothing to learn.
+    chosen = [question for question, place in zip(sample.questions, places, strict=True) if place == (start, end)]
+    return [list(window.ids) for window in kept], replace(sample, questions=tuple(near or chosen or sample.questions))
+
+
+def _place(question: Question, lowered: str) -> tuple[int, int] | None:
+    """Return where a question's answer is in the text in lower case; None if it is in no one place."""
+    if question.kind == "continue":
+        return len(lowered) - 1, len(lowered)
+    if question.answers[0] == NOT_STATED:
+        return None
+    found = ((lowered.find(answer.lower()), len(answer)) for answer in question.answers)
+    return next(((at, at + length) for at, length in found if at >= 0), None)
 
 
 def make_batch(
@@ -76,6 +141,7 @@ def make_batch(
     rng: Random,
     *,
     max_windows: int,
+    max_own: int,
     distractors: float,
     target_tokens: int,
 ) -> Batch:
@@ -87,27 +153,33 @@ def make_batch(
         ratio: Compression ratio.
         rng: Source of chance.
         max_windows: The most windows in one memory.
+        max_own: The most windows of one text.
         distractors: How often windows of other texts stand beside a text's own.
         target_tokens: The most tokens of questions and answers about one text.
+
+    Raises:
+        DataError: If a sample has no tokens, or no question that fits.
     """
     windows: list[list[int]] = []
     own: list[list[int]] = []
+    questions = []
     for sample in samples:
-        cut = [window.ids for window in model.cut(sample.text)][:max_windows]
+        cut, kept = fit(model, sample, min(max_own, max_windows), rng)
         own.append(list(range(len(windows), len(windows) + len(cut))))
         windows += cut
+        questions.append(asked(model, kept, target_tokens))
     memory = []
     for number, mine in enumerate(own):
         parts = [mine]
-        if rng.random() < distractors:
-            room = rng.randint(1, max(1, max_windows - len(mine)))
+        if rng.random() < distractors and len(mine) < max_windows:
+            room = rng.randint(1, max_windows - len(mine))
             others = [each for index, each in enumerate(own) if index != number]
             for other in rng.sample(others, len(others)):
-                if 0 < len(other) <= room:
+                if len(other) <= room:
                     parts.append(other)
                     room -= len(other)
         memory.append(joined(parts, rng))
-    return Batch(windows, memory, own, [asked(model, sample, target_tokens) for sample in samples], ratio)
+    return Batch(windows, memory, own, questions, ratio)
 
 
 def joined(parts: list[list[int]], rng: Random) -> list[int]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rcc_integrations.errors import TrainingError
+
+#: The log in a run's folder.
+_NAME = "log.jsonl"
 
 #: Share of the newest loss in the running mean.
 _NEW = 0.03
@@ -19,10 +23,11 @@ class Progress:
 
     Args:
         step: Steps done.
-        seconds: Time spent in steps, over all sittings.
+        seconds: Time spent, saving included, over all sittings.
         targets: Target tokens seen.
         mean_loss: Running mean of the loss.
         last_loss: Loss of the last step.
+        lowest_loss: The lowest that the running mean has been.
     """
 
     step: int = 0
@@ -30,12 +35,19 @@ class Progress:
     targets: int = 0
     mean_loss: float = 0.0
     last_loss: float = 0.0
+    lowest_loss: float = 0.0
 
     def after(self, outcome: Any, seconds: float) -> Progress:
-        """Return the progress after one more step."""
+        """Return the progress after one more step.
+
+        Args:
+            outcome: What the step gave.
+            seconds: What it took.
+        """
         loss = float(outcome.loss)
         mean = loss if self.step == 0 else self.mean_loss + _NEW * (loss - self.mean_loss)
-        return Progress(self.step + 1, self.seconds + seconds, self.targets + outcome.tokens, mean, loss)
+        lowest = mean if self.step == 0 else min(self.lowest_loss, mean)
+        return Progress(self.step + 1, self.seconds + seconds, self.targets + outcome.tokens, mean, loss, lowest)
 
 
 class RunLog:
@@ -47,17 +59,33 @@ class RunLog:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._path = output / "log.jsonl"
+        self._path = output / _NAME
 
     def begin(self, settings: dict[str, Any], progress: Progress) -> None:
-        """Note the settings of a sitting; entries of steps that a lost sitting did not save are dropped."""
+        """Note the settings of a sitting; entries of steps that a lost sitting did not save are dropped.
+
+        Args:
+            settings: As JSON values.
+            progress: Where the sitting begins.
+        """
         self._output.mkdir(parents=True, exist_ok=True)
-        kept = [entry for entry in self._entries() if entry.get("step", 0) <= progress.step] if progress.step else []
+        kept = (
+            [entry for entry in read_log(self._output) if entry.get("step", 0) <= progress.step]
+            if progress.step
+            else []
+        )
         text = "".join(json.dumps(entry) + "\n" for entry in kept)
         self._path.write_text(text + json.dumps({"settings": settings}) + "\n", encoding="utf-8")
 
     def step(self, progress: Progress, stage: str, outcome: Any, rate: float) -> None:
-        """Note a step."""
+        """Note a step.
+
+        Args:
+            progress: After the step.
+            stage: In which it was.
+            outcome: What it gave.
+            rate: The learning rate as a share of its highest.
+        """
         entry = {
             "step": progress.step, "seconds": round(progress.seconds, 1), "stage": stage,
             "loss": round(progress.last_loss, 4), "mean_loss": round(progress.mean_loss, 4),
@@ -66,25 +94,36 @@ class RunLog:
         self._append(entry)
 
     def check(self, progress: Progress, found: dict[int, float]) -> None:
-        """Note what a look at validation samples gave, by ratio."""
+        """Note what a look at validation samples gave.
+
+        Args:
+            progress: When it was.
+            found: Share of right answers by ratio.
+        """
         self._append({"step": progress.step, "seconds": round(progress.seconds, 1), "check": found})
 
     def line(self, progress: Progress, part: float, stage: str) -> str:
-        """Return a line of progress."""
+        """Return a line of progress.
+
+        Args:
+            progress: How far the run is.
+            part: The same as a share of the run.
+            stage: In which it is.
+        """
         pace = progress.seconds / max(1, progress.step)
         left = progress.seconds * (1 - part) / part if part else 0.0
         return (
             f"step {progress.step}  stage {stage}  loss {progress.mean_loss:.3f}  {pace:.1f} s/step  "
-            f"{part:.0%}, {time.strftime('%H:%M:%S', time.gmtime(left))} to go"
+            f"{part:.0%}, {_clock(left)} to go"
         )
 
-    def plot(self) -> None:
-        """Draw loss and validation curves; left out where matplotlib is not installed."""
+    def plot(self) -> bool:
+        """Draw loss and validation curves; return False where matplotlib is not installed."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            return
-        entries = self._entries()
+            return False
+        entries = read_log(self._output)
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         steps = [entry for entry in entries if "loss" in entry]
@@ -101,14 +140,42 @@ class RunLog:
         if checks:
             right.legend()
         figure.savefig(self._output / "curves.png", dpi=110)
+        return True
 
     def _append(self, entry: dict[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")
 
-    def _entries(self) -> list[dict[str, Any]]:
-        try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+
+def read_log(output: Path) -> list[dict[str, Any]]:
+    """Return the entries of a run's log; none if there is none. A line that a killed run left unfinished is left out.
+
+    Args:
+        output: Folder of the run.
+    """
+    try:
+        lines = (output / _NAME).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def loss_change(output: Path) -> tuple[float, float]:
+    """Return the mean loss of a run's first third and of its last.
+
+    Args:
+        output: Folder of the run.
+
+    Raises:
+        TrainingError: If it has fewer than three steps.
+    """
+    losses = [entry["loss"] for entry in read_log(output) if "loss" in entry]
+    third = len(losses) // 3
+    if not third:
+        raise TrainingError(f"The run in {output} has {len(losses)} steps, too few to tell whether its loss falls.")
+    return sum(losses[:third]) / third, sum(losses[-third:]) / third
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -50,7 +50,8 @@ def lay_windows(
     counts = [slot_count(len(window), ratio) for window in windows]
     ids = torch.zeros(len(rows), longest, dtype=torch.int64)
     positions, group = torch.zeros_like(ids), torch.full_like(ids, -1)
-    slots = torch.zeros(len(rows), levels, max(sum(counts[number] for number in row) for row in rows), dtype=torch.int64)
+    most = max(sum(counts[number] for number in row) for row in rows)
+    slots = torch.zeros(len(rows), levels, most, dtype=torch.int64)
     for row, numbers in enumerate(rows):
         at = slot = 0
         for number in numbers:
@@ -64,7 +65,9 @@ def lay_windows(
     return ids, positions, _same(group), slots, counts
 
 
-def lay_questions(asked: list[list[Asked]], prefixes: list[Prefix], used: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def lay_questions(
+    asked: list[list[Asked]], prefixes: list[Prefix], used: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Lay the questions about each text side by side; none sees another.
 
     Args:
@@ -100,6 +103,9 @@ def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _same(group: Tensor) -> Tensor:
-    """Return which tokens see which: those before them, and themselves, in their own group."""
+    """Return which tokens see which: those before them, and themselves, in their own group.
+
+    Padding is a group of its own, so that every token sees something: attention over nothing is not a number.
+    """
     length = group.shape[-1]
     return (group[:, :, None] == group[:, None, :]) & torch.ones(length, length, dtype=torch.bool).tril()

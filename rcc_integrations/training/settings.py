@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rcc_integrations.config import Injection, Placement
 from rcc_integrations.errors import ConfigError
+from rcc_integrations.training.tasks import STAGE_SHARES, TASKS
 
-#: Shares of tasks in the three stages (design: reconstruction first, then questions, then many windows).
-STAGE_SHARES: dict[str, dict[str, float]] = {
-    "A": {"repeat": 0.5, "continue": 0.5},
-    "B": {"facts": 0.55, "real": 0.25, "repeat": 0.14, "continue": 0.06},
-    "C": {"facts": 0.7, "real": 0.3},
+#: What stands for settings of the layout that are not given. With `start`, the model to go on from decides instead.
+LAYOUT: dict[str, Any] = {
+    "base": "smollm2-135m-instruct",
+    "injection": "kv",
+    "window": 128,
+    "encoder_rank": 32,
+    "decoder_rank": 16,
+    "projection_rank": 64,
 }
+
+#: Settings that may differ when a run goes on: they change nothing about what is learnt.
+_FREE = ("output", "device", "save_minutes", "check_samples")
 
 
 @dataclass(frozen=True)
@@ -25,22 +33,26 @@ class TrainSettings:
 
     Args:
         output: Folder of the run: `model/` (the trained model), `state/` (to resume from), `log.jsonl`, `curves.png`.
-        base: Base model: hub id, folder, or `smollm2-135m-instruct`.
-        start: Saved RCC model to go on from (its adapters and projections); its layout is kept.
-        injection: How memory enters the decoder, `kv` or `residual`.
-        placement: Which tokens a slot's levels are taken from, `staggered` or `last`.
-        window: Longest window in tokens.
-        ratios: Compression ratios and how often each is drawn, a ratio a batch; 0 stands for texts read in clear.
+        base: Base model: hub id, folder, or `smollm2-135m-instruct` (the default).
+        start: Saved RCC model to go on from, with its adapters and projections. Its base, injection, placement,
+            window and ranks are kept; giving another value beside it is an error.
+        injection: How memory enters the decoder, `kv` (the default) or `residual`.
+        placement: Which tokens a slot's levels are taken from, `staggered` (the default of `kv`) or `last` (of
+            `residual`).
+        window: Longest window in tokens; 128 by default.
+        ratios: Compression ratios and how often each is drawn, a ratio a batch; 0 stands for texts that the decoder
+            reads in clear.
         stages: Stages in order with their share of the run: `A` reconstruction and continuation, `B` questions with
             distractor memories, `C` encoder frozen and many precomputed windows beside one another.
-        shares: Shares of tasks, for all stages; by default each stage has its own.
-        own: JSONL files of `{"text", "questions"}` and folders of documents to train on.
+        shares: Shares of tasks (`facts`, `real`, `repeat`, `continue`, `own`), for all stages; by default each stage
+            has its own.
+        own: JSONL files of `{"text", "questions": [{"q", "answers"}]}` and folders of documents to train on.
         steps: Steps of the run; `None` if only `minutes` limits it.
-        minutes: Time budget; `None` if only `steps` limits it.
-        batch: Texts a step.
+        minutes: Time budget, saving included; `None` if only `steps` limits it.
+        batch: Texts a batch.
         accumulate: Batches a step whose gradients are added up.
         max_windows: The most windows in memory beside one another.
-        distractors: How often memories of other texts stand beside a text's own.
+        distractors: How often memories of other texts stand beside a text's own, 0 to 1.
         target_tokens: The most tokens of questions and answers about one text.
         learning_rate: Of the adapters, at its highest.
         projection_rate: Of the projections, at its highest.
@@ -48,13 +60,14 @@ class TrainSettings:
         weight_decay: Of AdamW.
         clip: Largest norm of the gradient.
         distil: Weight of the divergence from the same decoder reading the text uncompressed; 0 for none.
-        encoder_rank: Rank of the encoder's adapter.
-        decoder_rank: Rank of the decoder's adapter.
-        projection_rank: Rank of the projections.
+        encoder_rank: Rank of the encoder's adapter; 32 by default.
+        decoder_rank: Rank of the decoder's adapter; 16 by default.
+        projection_rank: Rank of the projections; 64 by default.
         bank: Texts whose memories are precomputed for stage C.
         seed: Decides data and initial weights.
-        device: Chosen if not given.
-        bf16: Compute in bfloat16; on CUDA by default.
+        device: `cpu` or `cuda`; CUDA where there is one if not given. Of several GPUs, `accelerate launch` uses all,
+            `CUDA_VISIBLE_DEVICES` chooses.
+        bf16: Compute in bfloat16; on CUDA by default. Trained weights and moments are float32 always.
         save_minutes: How often to save.
         check_samples: Validation samples looked at when saving.
 
@@ -63,11 +76,11 @@ class TrainSettings:
     """
 
     output: Path
-    base: str = "smollm2-135m-instruct"
+    base: str | None = None
     start: Path | None = None
-    injection: Injection = "kv"
-    placement: Placement = "staggered"
-    window: int = 128
+    injection: Injection | None = None
+    placement: Placement | None = None
+    window: int | None = None
     ratios: dict[int, float] = field(default_factory=lambda: {0: 0.1, 1: 0.15, 2: 0.1, 4: 0.4, 8: 0.25})
     stages: dict[str, float] = field(default_factory=lambda: {"A": 0.15, "B": 0.75, "C": 0.1})
     shares: dict[str, float] | None = None
@@ -85,9 +98,9 @@ class TrainSettings:
     weight_decay: float = 0.01
     clip: float = 1.0
     distil: float = 0.0
-    encoder_rank: int = 32
-    decoder_rank: int = 16
-    projection_rank: int = 64
+    encoder_rank: int | None = None
+    decoder_rank: int | None = None
+    projection_rank: int | None = None
     bank: int = 256
     seed: int = 0
     device: str | None = None
@@ -96,43 +109,79 @@ class TrainSettings:
     check_samples: int = 24
 
     def __post_init__(self) -> None:
+        for name in ("output", "start"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path))
+        object.__setattr__(self, "own", tuple(Path(path) for path in self.own))
         if self.steps is None and self.minutes is None:
-            raise ConfigError("A run needs an end: give steps, minutes, or both.")
-        counts = ("window", "batch", "accumulate", "max_windows", "target_tokens", "encoder_rank", "decoder_rank",
-                  "projection_rank", "bank", "check_samples")  # fmt: skip
-        for name in (*counts, *(("steps",) if self.steps is not None else ())):
+            raise ConfigError("A run needs an end: give steps, minutes, or both (command line: --steps, --minutes).")
+        self._check_ranges()
+        for name, choices in (("injection", ("kv", "residual")), ("placement", ("staggered", "last")),
+                              ("device", ("cpu", "cuda"))):  # fmt: skip
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if value is not None and value not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}; it is {value!r}.")
+        for name, given in (("stages", self.stages), ("ratios", self.ratios), ("shares", self.shares)):
+            if given is not None and (not given or not all(_above_zero(share) for share in given.values())):
+                raise ConfigError(f"{name} needs shares above 0; it is {given!r}.")
+        for name, known, wanted in (("stage", STAGE_SHARES, self.stages), ("task", TASKS, self.shares or {})):
+            if unknown := [item for item in wanted if item not in known]:
+                raise ConfigError(f"There is no {name} {unknown[0]!r}; there are {', '.join(known)}.")
+        most = self.window or (LAYOUT["window"] if self.start is None else None)
+        self.check_ratios(most)
+
+    def _check_ranges(self) -> None:
+        counts = ("batch", "accumulate", "max_windows", "target_tokens", "bank", "check_samples")
+        optional = ("window", "encoder_rank", "decoder_rank", "projection_rank", "steps")
+        for name in (*counts, *(name for name in optional if getattr(self, name) is not None)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{name} must be a whole number of at least 1; it is {value!r}.")
         rates = ("learning_rate", "projection_rate", "clip", "save_minutes")
         for name in (*rates, *(("minutes",) if self.minutes is not None else ())):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0; it is {getattr(self, name)!r}.")
-        for name in ("warmup", "weight_decay", "distil", "distractors"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0; it is {getattr(self, name)!r}.")
-        for name, known in (("stages", set(STAGE_SHARES)), ("ratios", None)):
-            given = getattr(self, name)
-            if not given or any(not share > 0 for share in given.values()):
-                raise ConfigError(f"{name} needs positive shares; it is {given!r}.")
-            if known and (unknown := set(given) - known):
-                raise ConfigError(f"There is no stage {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}.")
-        if bad := [ratio for ratio in self.ratios if not isinstance(ratio, int) or not 0 <= ratio <= self.window]:
-            raise ConfigError(f"A ratio must be a whole number from 0 to the window of {self.window}: {bad[0]!r}.")
+            if not _above_zero(getattr(self, name)):
+                raise ConfigError(f"{name} must be a number above 0; it is {getattr(self, name)!r}.")
+        for name, most in (("warmup", 0.9), ("distractors", 1.0), ("weight_decay", math.inf), ("distil", math.inf)):
+            value = getattr(self, name)
+            if not 0 <= value <= most or math.isinf(value):
+                raise ConfigError(f"{name} must be from 0 to {most:g}; it is {value!r}.")
 
-    def stage_at(self, progress: float) -> str:
-        """Return the stage at a part of the run, 0 to 1."""
-        whole, passed = sum(self.stages.values()), 0.0
-        for stage, share in self.stages.items():
-            passed += share / whole
-            if progress < passed:
-                return stage
-        return list(self.stages)[-1]
+    def check_ratios(self, window: int | None) -> None:
+        """Check the ratios against a window, as far as one is known.
 
-    def shares_of(self, stage: str) -> dict[str, float]:
-        """Return the shares of tasks in a stage."""
-        return self.shares or STAGE_SHARES[stage]
+        Args:
+            window: The longest window in tokens.
+
+        Raises:
+            ConfigError: If a ratio cannot be used, or none above 0 is left to train.
+        """
+        for ratio in self.ratios:
+            if not isinstance(ratio, int) or isinstance(ratio, bool) or ratio < 0 or (window and ratio > window):
+                raise ConfigError(f"A ratio must be a whole number from 0 to the window of {window}: {ratio!r}.")
+        if not any(self.ratios):
+            raise ConfigError("ratios needs one of at least 1: with 0 alone no memory would be trained.")
+
+    def layout(self, name: str) -> Any:
+        """Return a setting of `LAYOUT`, or what stands for it if it is not given."""
+        value = getattr(self, name)
+        return LAYOUT[name] if value is None else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))  # type: ignore[no-any-return]
+
+
+def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Say in what two settings differ, but for those that change nothing about what is learnt.
+
+    Args:
+        saved: As `TrainSettings.to_dict` returns it, of the saved run.
+        now: The same, of this one.
+    """
+    names = [name for name in sorted({*saved, *now}) if name not in _FREE]
+    return [f"{name} was {saved.get(name)!r}, now {now.get(name)!r}" for name in names
+            if saved.get(name) != now.get(name)]  # fmt: skip
+
+
+def _above_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

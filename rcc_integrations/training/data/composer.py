@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
-from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, scenarios
+from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, kept_back, scenarios
 from rcc_integrations.training.data.styles import Line, render
 from rcc_integrations.training.data.values import Split, Values
 
@@ -24,7 +24,7 @@ class _Drawn:
         return tuple(fill(text, self.values) for text in (self.fact.answer, *self.fact.also))
 
     def question(self, rng: Random) -> str:
-        return _sentence(fill(rng.choice(self.fact.ask), self.values))
+        return fill(rng.choice(self.fact.ask), self.values, sentences=True)
 
 
 class Composer:
@@ -41,7 +41,7 @@ class Composer:
         self, split: Split, *, facts: tuple[int, int] = (3, 16), questions: int = 9, unanswerable: float = 0.08
     ) -> None:
         self._split = split
-        self._values = Values(split)
+        self._values = Values(split, kept_back() if split == "train" else frozenset())
         self._facts = facts
         self._questions = questions
         self._unanswerable = unanswerable
@@ -54,13 +54,18 @@ class Composer:
             scenario: What kind of document; any of the split's if not given.
         """
         scenario = scenario or rng.choice(scenarios(self._split))
-        cast = self._draw(scenario.cast, rng, taken=set())
+        cast = self._draw(scenario.cast, rng, taken=set(), own=set())
+        assert cast is not None
         drawn: list[_Drawn] = []
         taken = {value.lower() for value in cast.values()}
         for fact in rng.sample(scenario.facts, len(scenario.facts)):
+            own: set[str] = set()
             for _ in range(rng.randint(min(2, fact.rows), fact.rows)):
-                values = self._draw(fact.vars or {}, rng, taken)
-                taken |= {value.lower() for value in values.values()}
+                values = self._draw(fact.vars or {}, rng, taken, own)
+                if values is None:
+                    break
+                own |= {value.lower() for value in values.values()}
+                taken |= own
                 drawn.append(_Drawn(fact, cast | values))
         said = drawn[: min(rng.randint(*self._facts), len(drawn))]
         text = self._text(scenario, cast, said, rng)
@@ -73,32 +78,33 @@ class Composer:
             if unsaid and rng.random() < self._unanswerable:
                 item = unsaid.pop(rng.randrange(len(unsaid)))
                 questions.append(Question(item.question(rng), (NOT_STATED,), "unanswerable"))
-        questions = list({question.q: question for question in questions}.values())
+        asked: dict[str, Question] = {}
+        for question in questions:
+            asked.setdefault(question.q, question)
+        questions = list(asked.values())
         return Sample(text, tuple(rng.sample(questions, len(questions))), "facts", scenario.id)
 
-    def _draw(self, types: dict[str, Any], rng: Random, taken: set[str]) -> dict[str, str]:
+    def _draw(self, types: dict[str, Any], rng: Random, taken: set[str], own: set[str]) -> dict[str, str] | None:
+        """Draw values unlike all in the document, or at least unlike the fact's own; None if there are none left."""
         found: dict[str, str] = {}
         for name, kind in types.items():
-            for _ in range(40):
-                value = self._values.draw(kind, rng)
-                if value.lower() not in taken and value.lower() not in {item.lower() for item in found.values()}:
-                    break
-            found[name] = value
+            mine = own | {item.lower() for item in found.values()}
+            tries = (self._values.draw(kind, rng) for _ in range(80))
+            new = (value for number, value in enumerate(tries)
+                   if value.lower() not in mine and (number >= 40 or value.lower() not in taken))  # fmt: skip
+            drawn = next(new, None)
+            if drawn is None:
+                return None
+            found[name] = drawn
         return found
 
     def _text(self, scenario: Scenario, cast: dict[str, str], said: list[_Drawn], rng: Random) -> str:
         lines = []
         for item in rng.sample(said, len(said)):
-            sentence = _sentence(fill(rng.choice(item.fact.say), item.values))
+            sentence = fill(rng.choice(item.fact.say), item.values, sentences=True)
             lines.append(Line(sentence, fill(item.fact.row, item.values)))
         spare = rng.sample(scenario.filler, len(scenario.filler))
         for filler in spare[: rng.randint(0, max(1, len(lines) // 2))]:
-            lines.insert(rng.randint(0, len(lines)), Line(_sentence(fill(filler, cast))))
-        title = _sentence(fill(rng.choice(scenario.titles), cast)) if rng.random() < 0.7 else ""
+            lines.insert(rng.randint(0, len(lines)), Line(fill(filler, cast, sentences=True)))
+        title = fill(rng.choice(scenario.titles), cast, sentences=True) if rng.random() < 0.7 else ""
         return render(rng.choice(scenario.styles), title, lines, self._values, rng)
-
-
-def _sentence(text: str) -> str:
-    """Return a text with its sentences' first letters in upper case, as values may stand there."""
-    pieces = text.split(". ")
-    return ". ".join(piece[:1].upper() + piece[1:] for piece in pieces)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from rcc_integrations.errors import ConfigError, DataError
 from rcc_integrations.training.data import sources
 from rcc_integrations.training.data.composer import Composer
-from rcc_integrations.training.data.files import read_samples
+from rcc_integrations.training.data.own import OwnData
 from rcc_integrations.training.data.realtext import RealText
 from rcc_integrations.training.data.sample import Sample
 from rcc_integrations.training.data.values import Split
-
-#: Tasks of the mixture: composed facts; questions about, repetition and continuation of real text; data of one's own.
-TASKS = ("facts", "real", "repeat", "continue", "own")
+from rcc_integrations.training.tasks import STAGE_SHARES, TASKS
 
 
 class Mixture:
     """Draws samples; the same seed and number always give the same sample.
 
+    Samples of a file stand for the task that they were exported under, if it is one of `facts`, `real`, `repeat` and
+    `continue`; passages of one's own texts take the place of the encyclopedia's and Python's documentation.
+
     Args:
         shares: Share of each task; those left out have none.
         split: Which split of scenarios, values and real text.
         seed: Decides everything.
-        own: JSONL files of samples, or folders of documents.
+        own: Data of one's own: JSONL files of samples and folders of documents, or what `OwnData.read` made of them.
 
     Raises:
         ConfigError: If a task is not known or no share is above zero.
@@ -33,15 +35,21 @@ class Mixture:
     """
 
     def __init__(
-        self, shares: Mapping[str, float], split: Split = "train", seed: int = 0, own: tuple[Path, ...] = ()
+        self,
+        shares: Mapping[str, float],
+        split: Split = "train",
+        seed: int = 0,
+        own: OwnData | Sequence[Path] = (),
     ) -> None:
         if unknown := sorted(set(shares) - set(TASKS)):
-            raise ConfigError(f"Unknown task {unknown[0]!r}; there are {', '.join(TASKS)}.")
+            raise ConfigError(f"There is no task {unknown[0]!r}; there are {', '.join(TASKS)}.")
         self.shares = {task: float(share) for task, share in shares.items() if share > 0}
         if not self.shares or any(share < 0 for share in shares.values()):
             raise ConfigError(f"The shares of tasks must be positive numbers, at least one of them: {dict(shares)}.")
         self._seed = seed
-        self._makers = self._prepare(split, own)
+        self._own = (own if isinstance(own, OwnData) else OwnData.read(own)).part(split)
+        self.notes = self._own.notes
+        self._makers = self._prepare(split)
 
     def sample(self, number: int, shares: Mapping[str, float] | None = None) -> Sample:
         """Return a sample of the stream.
@@ -49,31 +57,81 @@ class Mixture:
         Args:
             number: Its place in the stream.
             shares: Other shares for this sample, of tasks that the mixture has.
+
+        Raises:
+            ConfigError: If `shares` names a task that the mixture does not have.
         """
         rng = Random(f"{self._seed}:{number}")
-        weights = {task: (shares or self.shares).get(task, 0.0) for task in self._makers}
-        task = rng.choices(list(weights), list(weights.values()))[0]
-        return self._makers[task](rng)
+        wanted = self.shares if shares is None else {task: share for task, share in shares.items() if share > 0}
+        if not wanted or (missing := sorted(set(wanted) - set(self._makers))):
+            raise ConfigError(f"The mixture has {', '.join(self._makers)}, not {', '.join(missing) or 'an empty one'}.")
+        tasks = sorted(wanted)
+        return self._makers[rng.choices(tasks, [wanted[task] for task in tasks])[0]](rng)
 
-    def _prepare(self, split: Split, own: tuple[Path, ...]) -> dict[str, Callable[[Random], Sample]]:
-        makers: dict[str, Callable[[Random], Sample]] = {}
-        samples = [sample for path in own if path.is_file() for sample in read_samples(path)]
-        folders = [passage for path in own if path.is_dir() for passage in sources.folder(path)]
-        if missing := [path for path in own if not path.exists()]:
-            raise DataError(f"There is no {str(missing[0])!r} to train on.")
-        if "facts" in self.shares:
+    def _prepare(self, split: Split) -> dict[str, Callable[[Random], Sample]]:
+        makers = {task: _drawer(samples) for task, samples in self._own.samples.items() if task in self.shares}
+        if "own" in self.shares and "own" not in makers:
+            raise DataError(
+                "The share of own samples is above zero, but no file with questions was given (JSONL of "
+                '{"text", "questions": [{"q", "answers"}]}).'
+            )
+        if "facts" in self.shares and "facts" not in makers:
             makers["facts"] = Composer(split).sample
-        if {"real", "repeat", "continue"} & set(self.shares):
-            passages = folders or sources.encyclopedia(split) + sources.documentation(split)
-            text = RealText(passages)
+        if missing := {"real", "repeat", "continue"} & set(self.shares) - set(makers):
+            text = RealText(self._own.passages or sources.encyclopedia(split) + sources.documentation(split))
             made = {"real": text.questions, "repeat": text.repeat, "continue": text.continuation}
-            makers |= {task: made[task] for task in made if task in self.shares}
-        if "own" in self.shares:
-            asked = [sample for sample in samples if sample.questions]
-            if not asked:
-                raise DataError(
-                    "The share of own samples is above zero, but no file with questions was given (JSONL of "
-                    '{"text", "questions": [{"q", "answers"}]}).'
-                )
-            makers["own"] = lambda rng: rng.choice(asked)
-        return {task: makers[task] for task in sorted(makers)}
+            makers |= {task: made[task] for task in missing}
+        return makers
+
+
+def shares_of(stage: str, own: OwnData) -> dict[str, float]:
+    """Return the usual shares of tasks in a stage, of those that the data serve.
+
+    Without data of one's own these are composed facts and real text. With them, only what they can serve: questions of
+    one's own, and tasks over one's own texts.
+
+    Args:
+        stage: `A`, `B` or `C`.
+        own: Data of one's own; may be empty.
+
+    Raises:
+        DataError: If the data serve no task of the stage.
+    """
+    served = own.tasks or set(TASKS) - {"own"}
+    if "real" in served and own.passages and "real" not in own.samples and not RealText(own.passages).askable:
+        served = served - {"real"}
+    shares = {task: share for task, share in STAGE_SHARES[stage].items() if task in served}
+    if not shares:
+        raise DataError(
+            f"Stage {stage} needs one of the tasks {', '.join(STAGE_SHARES[stage])}; these data serve "
+            f"{', '.join(sorted(served))}. Give longer texts or questions, or leave the stage out."
+        )
+    return shares
+
+
+def run_shares(stages: Mapping[str, float], shares: Mapping[str, float] | None, own: OwnData) -> dict[str, float]:
+    """Return the shares of tasks over a whole run.
+
+    Args:
+        stages: Stages with their shares of the run.
+        shares: Shares for all stages, if given.
+        own: Data of one's own; may be empty.
+
+    Raises:
+        DataError: If the data serve no task of a stage.
+    """
+    found: dict[str, float] = {}
+    for stage, weight in stages.items():
+        given = shares or shares_of(stage, own)
+        for task, share in given.items():
+            found[task] = found.get(task, 0.0) + share * weight / sum(given.values()) / sum(stages.values())
+    return found
+
+
+def _drawer(samples: list[Sample]) -> Callable[[Random], Sample]:
+    def draw(rng: Random) -> Sample:
+        sample = rng.choice(samples)
+        # Only so many questions fit into a batch: another order asks others.
+        return replace(sample, questions=tuple(rng.sample(sample.questions, len(sample.questions))))
+
+    return draw

@@ -60,12 +60,15 @@ class Sample:
         """
         if not isinstance(data, dict) or not isinstance(data.get("text"), str) or not data["text"].strip():
             raise DataError(f'{where}: an object with a non-empty "text" is needed.')
+        asked = data.get("questions") or []
+        if not isinstance(asked, list):
+            raise DataError(f'{where}: "questions" must be a list; it is {type(asked).__name__}.')
         questions = []
-        for number, given in enumerate(data.get("questions") or (), 1):
+        for number, given in enumerate(asked, 1):
             answers = given.get("answers") if isinstance(given, dict) else None
             answers = [answers] if isinstance(answers, str) else answers
-            usable = isinstance(answers, list) and answers and all(isinstance(item, str) and item for item in answers)
-            if not usable or not isinstance(given.get("q"), str) or not given["q"].strip():
+            texts = isinstance(answers, list) and all(isinstance(item, str) and item.strip() for item in answers)
+            if not answers or not texts or not isinstance(given.get("q"), str) or not given["q"].strip():
                 raise DataError(f'{where}: question {number} needs "q", a text, and "answers", a list of texts.')
             questions.append(Question(given["q"], tuple(answers or ()), str(given.get("kind", "fact"))))
         return cls(data["text"], tuple(questions), str(data.get("task", "own")), str(data.get("id", where)))

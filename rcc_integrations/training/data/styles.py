@@ -62,7 +62,9 @@ def _minutes(lines: list[Line], _: Values, rng: Random) -> str:
 
 
 def _manual(lines: list[Line], values: Values, rng: Random) -> str:
-    heads = rng.sample(("General", "Before you begin", "Use", "Details", "Care", "Notes", "Further points", "Limits"), 4)
+    heads = rng.sample(
+        ("General", "Before you begin", "Use", "Details", "Care", "Notes", "Further points", "Limits"), 4
+    )
     size = max(1, -(-len(lines) // rng.randint(1, 4)))
     parts = [lines[at : at + size] for at in range(0, len(lines), size)]
     return "\n\n".join(f"{head}\n{_prose(part, values, rng)}" for head, part in zip(heads, parts, strict=False))

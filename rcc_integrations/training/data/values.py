@@ -17,6 +17,9 @@ Split = Literal["train", "validation"]
 #: Types with few values, which no split can do without.
 _CLOSED = ("weekday", "month", "season", "count", "direction", "time", "percent", "decimal", "year")
 
+#: Types made of parts that belong to the split themselves.
+_COMPOUND = ("person", "place", "street", "building", "company", "email")
+
 
 def split_of(value: str) -> Split:
     """Return which split a value belongs to: an eighth of all, chosen by their hash, is for validation."""
@@ -42,10 +45,12 @@ class Values:
 
     Args:
         split: Values of the two splits have nothing in common, but for closed sets such as weekdays and for numbers.
+        without: Values that are never drawn, in lower case.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, without: frozenset[str] = frozenset()) -> None:
         self._split = split
+        self._without = without
 
     def draw(self, kind: Any, rng: Random) -> str:
         """Draw a value.
@@ -55,40 +60,58 @@ class Values:
             rng: Source of chance.
 
         Raises:
-            DataError: If there is no such type.
+            DataError: If there is no such type, or nothing of it that may be drawn.
         """
         if isinstance(kind, list):
-            return str(rng.choice(kind))
+            return str(rng.choice(self.allowed(kind)))
         if isinstance(kind, dict):
             low, high = kind["number"]
             return f"{rng.randrange(low, high + 1, kind.get('step', 1))}"
         maker = getattr(self, f"_{kind}", None)
-        if maker is None and kind not in words():
+        if not callable(maker) and kind not in words():
             raise DataError(f"There is no type of value {kind!r}.")
         for _ in range(200):
-            value: str = maker(rng) if maker else rng.choice(words()[kind])
-            if kind in _CLOSED or split_of(value) == self._split:
+            value: str = maker(rng) if callable(maker) else rng.choice(words()[kind])
+            exempt = kind in _CLOSED or kind in _COMPOUND
+            if exempt or (split_of(value) == self._split and value.lower() not in self._without):
                 return value
         raise DataError(f"The {self._split} split has no value of type {kind!r}.")
+
+    def allowed(self, values: list[str]) -> list[str]:
+        """Return those of a list of words that may be drawn.
+
+        Args:
+            values: A scenario's own list.
+
+        Raises:
+            DataError: If none may.
+        """
+        found = [value for value in values if value.lower() not in self._without]
+        if not found:
+            raise DataError(f"The {self._split} split may draw none of {', '.join(values)}.")
+        return found
 
     def _surname(self, rng: Random) -> str:
         return rng.choice(words()["surname_start"]) + rng.choice(words()["surname_end"])
 
     def _person(self, rng: Random) -> str:
-        return Person(f"{rng.choice(words()['firstname'])} {self._surname(rng)}")
+        return Person(f"{self.draw('firstname', rng)} {self.draw('surname', rng)}")
+
+    def _town(self, rng: Random) -> str:
+        return _word("place_start", rng) + _word("place_end", rng)
 
     def _place(self, rng: Random) -> str:
-        name: str = rng.choice(words()["place_start"]) + rng.choice(words()["place_end"])
+        name = self.draw("town", rng)
         return rng.choice((name,) * 8 + (f"{name} {rng.choice(('Cross', 'Bay', 'Green', 'Point', 'Island'))}",))
 
     def _street(self, rng: Random) -> str:
-        return f"{rng.choice((self._surname(rng), rng.choice(words()['place_start'])))} {_word('street_end', rng)}"
+        return f"{rng.choice((self.draw('surname', rng), self.draw('town', rng)))} {_word('street_end', rng)}"
 
     def _building(self, rng: Random) -> str:
-        return f"{rng.choice((self._surname(rng), self._place(rng)))} {_word('building_end', rng)}"
+        return f"{rng.choice((self.draw('surname', rng), self.draw('place', rng)))} {_word('building_end', rng)}"
 
     def _company(self, rng: Random) -> str:
-        return f"{self._surname(rng)} {_word('company_end', rng)}"
+        return f"{self.draw('surname', rng)} {_word('company_end', rng)}"
 
     def _ship(self, rng: Random) -> str:
         return f"{_word('ship_start', rng)} {_word('ship_end', rng)}"
@@ -136,8 +159,8 @@ class Values:
         return f"0{rng.randrange(10, 999)} {rng.randrange(100, 1000)} {rng.randrange(1000, 10000)}"
 
     def _email(self, rng: Random) -> str:
-        where = f"{self._place(rng).split()[0].lower()}.{rng.choice(('example', 'test'))}"
-        return f"{rng.choice((self._surname(rng).lower(), 'office', 'info', 'post'))}@{where}"
+        where = f"{self.draw('town', rng).lower()}.{rng.choice(('example', 'test'))}"
+        return f"{rng.choice((self.draw('surname', rng).lower(), 'office', 'info', 'post'))}@{where}"
 
 
 @cache

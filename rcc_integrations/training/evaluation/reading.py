@@ -1,0 +1,104 @@
+"""What stands in front of a question under each condition: memories of several kinds, or text in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rcc_integrations.errors import DataError
+from rcc_integrations.memory.quantization import decode, encode
+from rcc_integrations.model.kv import Memory
+from rcc_integrations.model.prefix import Prefix
+from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.training.evaluation.material import Material, read_clear
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a question is asked over.
+
+    Args:
+        prefix: The decoder's prefix.
+        windows: Windows in memory; 0 for text in clear.
+    """
+
+    prefix: Prefix
+    windows: int = 0
+
+
+def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -> list[Reading]:
+    """Read a document's own memories.
+
+    Args:
+        material: Model and documents.
+        number: The document.
+        ratio: Compression ratio.
+        int8: Store them as int8 and take them back, as the store does.
+    """
+    memories = material.memories(number, ratio)
+    if int8:
+        dtype = material.model.decoder.dtype
+        memories = [decode(encode(each, "int8"), dtype) for each in memories]
+    return _alike(material, number, memories)
+
+
+def beside_others(material: Material, number: int, *, ratio: int, windows: int) -> list[Reading]:
+    """Read a document's memories among those of other documents, in a chance order of documents.
+
+    The windows of others are taken until there are `windows` in all, of the last one only the first few. A document
+    with as many of its own is left as it is.
+
+    Args:
+        material: Model and documents.
+        number: The document.
+        ratio: Compression ratio.
+        windows: Windows in memory.
+    """
+    groups = [material.memories(number, ratio)]
+    room = windows - len(groups[0])
+    for other in material.others(number):
+        if room <= 0:
+            break
+        groups.append(material.memories(other, ratio)[:room])
+        room -= len(groups[-1])
+    mixed = material.chance(number, windows).sample(groups, len(groups))
+    return _alike(material, number, [each for group in mixed for each in group])
+
+
+def shuffled(material: Material, number: int, *, ratio: int) -> list[Reading]:
+    """Read the memories of another document of the same set, the one nearest in size.
+
+    Raises:
+        DataError: If the set has no other document.
+    """
+    others = material.others(number)
+    if not others:
+        raise DataError(f"The set {material.samples[number].task!r} has no other document to take a memory from.")
+    size = material.slots(number, ratio)
+    nearest = min(others, key=lambda other: abs(material.slots(other, ratio) - size))
+    return _alike(material, number, material.memories(nearest, ratio))
+
+
+def full_text(material: Material, number: int, *, by_base: bool = False) -> list[Reading]:
+    """Read the whole text in clear, by the model's decoder or by its untouched base."""
+    model = material.base if by_base else material.model
+    return _clear(material, number, material.tokens(number), model)
+
+
+def cut_text(material: Material, number: int, *, ratio: int) -> list[Reading]:
+    """Read the beginning of the text in clear, as many tokens as the document has slots."""
+    return _clear(material, number, material.tokens(number)[: material.slots(number, ratio)], material.model)
+
+
+def no_text(material: Material, number: int) -> list[Reading]:
+    """Read nothing."""
+    return _clear(material, number, [], material.model)
+
+
+def _alike(material: Material, number: int, memories: Sequence[Memory]) -> list[Reading]:
+    reading = Reading(material.model.prefix(memories), len(memories))
+    return [reading] * len(material.samples[number].questions)
+
+
+def _clear(material: Material, number: int, tokens: Sequence[int], model: RCCModel) -> list[Reading]:
+    return [Reading(read_clear(model, tokens))] * len(material.samples[number].questions)
