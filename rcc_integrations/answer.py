@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -97,6 +97,8 @@ class Answer:
 class _Pieces(Protocol):
     def __next__(self) -> str: ...
     def close(self) -> None: ...
+    @property
+    def result(self) -> Answer | None: ...
 
 
 class AnswerStream(Iterator[str]):
@@ -105,31 +107,17 @@ class AnswerStream(Iterator[str]):
     Leaving a `with` block, or `close`, stops the work.
 
     Args:
-        pieces: The pieces of text.
-        complete: Called at the end with the seconds until the first piece; returns the answer, if there is one.
-        clock: Returns the seconds since the question was asked.
+        pieces: The pieces of text; `result` is the answer once they are at their end.
     """
 
-    def __init__(self, pieces: _Pieces, complete: Callable[[float], Answer | None], clock: Callable[[], float]) -> None:
+    def __init__(self, pieces: _Pieces) -> None:
         self._pieces = pieces
-        self._complete = complete
-        self._clock = clock
-        self._first: float | None = None
-        self._answer: Answer | None = None
 
     def __iter__(self) -> AnswerStream:
         return self
 
     def __next__(self) -> str:
-        try:
-            piece = self._pieces.__next__()
-        except StopIteration:
-            if self._answer is None:
-                self._answer = self._complete(self._clock() if self._first is None else self._first)
-            raise
-        if self._first is None:
-            self._first = self._clock()
-        return piece
+        return self._pieces.__next__()
 
     @property
     def answer(self) -> Answer:
@@ -142,9 +130,9 @@ class AnswerStream(Iterator[str]):
         """
         for _ in self:
             pass
-        if self._answer is None:
+        if self._pieces.result is None:
             raise RuntimeError("The stream was closed before it began, so there is no answer.")
-        return self._answer
+        return self._pieces.result
 
     def close(self) -> None:
         """Stop generating."""

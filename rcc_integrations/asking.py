@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rcc_integrations.answer import Answer, AnswerStream, Timings, Usage
+from rcc_integrations.chat import Prompt, lay_out
 from rcc_integrations.errors import (
     BlobsMissingError,
     ConfigError,
@@ -16,12 +17,14 @@ from rcc_integrations.errors import (
     StoreFormatError,
 )
 from rcc_integrations.loading import load_prefix
-from rcc_integrations.memory.records import CollectionRecord
+from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.generation import Generation, GenerationOptions
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.prefixes import PrefixCache
+from rcc_integrations.request import Request
 from rcc_integrations.routing import Route
 from rcc_integrations.shelf import Shelf, Shelves
 
@@ -30,21 +33,47 @@ _TRIES = 5
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A question, its windows and their prefix."""
+class _Laid:
+    """The windows of one part of a request's memory."""
 
-    ids: list[int]
-    options: GenerationOptions
     shelf: Shelf
     route: Route
+
+    @property
+    def windows(self) -> list[WindowRecord]:
+        return [self.shelf.windows[number] for number in self.route.chosen]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with its prefix, ready to be generated.
+
+    Args:
+        request: The request.
+        ids: What the decoder reads behind the prefix.
+        laid: The windows in memory.
+        prefix: Clear text and memories.
+        started: When work on it began.
+        route_seconds: Choosing windows took so long.
+        load_seconds: Bringing memories in took so long.
+    """
+
+    request: Request
+    ids: tuple[int, ...]
+    laid: tuple[_Laid, ...]
     prefix: Prefix
     started: float
     route_seconds: float
     load_seconds: float
 
+    @property
+    def kind(self) -> tuple[GenerationOptions, bool]:
+        """Requests of one kind can be generated in one batch."""
+        return self.request.options, not self.laid
+
 
 class Asker:
-    """Answers questions over the collections of a store; see `RCCReader.ask` for options and errors.
+    """Answers requests over the collections of a store; see `RCCReader.ask` for options and errors.
 
     Args:
         store: The store.
@@ -58,96 +87,155 @@ class Asker:
     ) -> None:
         self._store, self._model, self._shelves, self._prefixes = store, model, shelves, prefixes
 
-    def ask_batch(self, questions: Sequence[tuple[str, str]], options: dict[str, Any]) -> list[Answer]:
-        """Answer pairs of collection and question in one batch."""
-        if not questions:
-            return []
-        shown = _take_sources(options)
-        prepared = [self._prepare(collection, question, dict(options)) for collection, question in questions]
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer requests, those that can be in one batch."""
+        prepared = [self.prepare(request) for request in requests]
+        found: dict[int, Answer] = {}
+        for numbers in groups(prepared):
+            answers = self.generate([prepared[number] for number in numbers])
+            found.update(zip(numbers, answers, strict=True))
+        return [found[number] for number in range(len(prepared))]
+
+    def generate(
+        self,
+        prepared: Sequence[Prepared],
+        emit: Callable[[int, str], None] | None = None,
+        cancel: Sequence[threading.Event] | None = None,
+    ) -> list[Answer]:
+        """Generate the answers of one batch.
+
+        Args:
+            prepared: Requests of one kind.
+            emit: Called with (row, piece) whenever text of a row is certain.
+            cancel: An event a row; the row ends soon after it is set.
+        """
         first: dict[int, float] = {}
 
-        def emit(row: int, _: str) -> None:
+        def note(row: int, piece: str) -> None:
             first.setdefault(row, time.perf_counter())
+            if emit is not None:
+                emit(row, piece)
 
         done = self._model().generate(
-            [one.prefix for one in prepared], [one.ids for one in prepared], prepared[0].options, emit=emit
+            [one.prefix for one in prepared],
+            [one.ids for one in prepared],
+            prepared[0].request.options,
+            grammars=[one.request.grammar for one in prepared],
+            plain=not prepared[0].laid,
+            emit=note,
+            cancel=cancel,
         )
         now = time.perf_counter()
         return [
-            self._answer(one, generation, first.get(row, now) - one.started, shown)
+            self._answer(one, generation, first.get(row, now) - one.started)
             for row, (one, generation) in enumerate(zip(prepared, done, strict=True))
         ]
 
-    def stream(self, collection: str, question: str, options: dict[str, Any]) -> AnswerStream:
-        """Answer a question piece by piece."""
-        shown = _take_sources(options)
-        one = self._prepare(collection, question, options)
-        pieces = self._model().stream(one.prefix, one.ids, one.options)
+    def stream(self, request: Request) -> AnswerStream:
+        """Answer a request piece by piece."""
+        one = self.prepare(request)
+        pieces = GenerationStream(
+            lambda *, emit, cancel: self.generate([one], emit=emit, cancel=[cancel])[0]
+        )
+        return AnswerStream(pieces)
 
-        def complete(first: float) -> Answer | None:
-            return None if pieces.result is None else self._answer(one, pieces.result, first, shown)
-
-        return AnswerStream(pieces, complete, lambda: time.perf_counter() - one.started)
-
-    def _prepare(self, collection: str, question: str, options: dict[str, Any]) -> _Prepared:
-        documents, most = options.pop("documents", None), options.pop("max_windows", None)
-        wanted = GenerationOptions().but(**options)
-        if not isinstance(question, str) or not question.strip():
-            raise ConfigError(f"The question is empty: {question!r}.")
-        if most is not None and (not isinstance(most, int) or most < 1):
-            raise ConfigError(f"max_windows must be a whole number of at least 1; it is {most!r}.")
-        self._store.collection(collection)  # an unknown name is said before a model is loaded
+    def prepare(self, request: Request) -> Prepared:
+        """Choose a request's windows and bring their memories into a prefix."""
+        for part in request.parts:
+            self._store.collection(part.collection)  # an unknown name is said before a model is loaded
         model = self._model()
         started = time.perf_counter()
-        ids = model.question_ids(question.strip())
-        room = model.slot_room(ids, wanted.max_new_tokens)
-        limit = most or model.config.max_windows
+        if request.turns is None:
+            prompt = Prompt(None, tuple(model.question_ids(request.question.strip())))
+        else:
+            prompt = lay_out(request.turns, model.tokenizer, model.config, memory=bool(request.parts))
+        room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
+        if not request.parts:
+            return Prepared(request, prompt.after, (), model.empty_prefix(), started, 0.0, 0.0)
         for attempt in range(_TRIES):
             begun = time.perf_counter()
-            shelf = self._shelves.get(collection)
-            check_fingerprint(shelf.collection, model)
-            numbers = shelf.numbers(documents)
-            if not numbers:
-                raise EmptyCollectionError(f"Collection {collection!r} is empty: add documents before asking it.")
-            route = shelf.route(question, numbers, room, limit)
-            if not route.chosen:
-                raise ConfigError(f"No window of {collection!r} fits into the {room} positions beside this question.")
+            laid = self._lay(request, model, room)
             routed = time.perf_counter()
             try:
-                prefix = self._prefix(shelf, route)
+                prefix = self._prefix(laid, prompt.before)
                 break
             except BlobsMissingError:
-                # The collection changed after it was looked at.
-                if attempt == _TRIES - 1 or self._store.collection(collection).revision == shelf.collection.revision:
+                # A collection changed after it was looked at.
+                if attempt == _TRIES - 1 or not any(self._changed(each) for each in laid):
                     raise
         loaded = time.perf_counter()
-        return _Prepared(ids, wanted, shelf, route, prefix, started, routed - begun, loaded - routed)
+        return Prepared(request, prompt.after, tuple(laid), prefix, started, routed - begun, loaded - routed)
 
-    def _prefix(self, shelf: Shelf, route: Route) -> Prefix:
-        windows = [shelf.windows[number] for number in route.chosen]
-        key = (shelf.collection.fingerprint, tuple(window.key for window in windows))
+    def _lay(self, request: Request, model: RCCModel, room: int) -> list[_Laid]:
+        laid: list[_Laid] = []
+        for part in request.parts:
+            shelf = self._shelves.get(part.collection)
+            check_fingerprint(shelf.collection, model)
+            if laid and shelf.collection.fingerprint != laid[0].shelf.collection.fingerprint:
+                raise FingerprintMismatchError(
+                    f"Collections {laid[0].shelf.collection.name!r} and {part.collection!r} were made at different "
+                    "ratios; memories of the two cannot stand beside one another."
+                )
+            numbers = shelf.numbers(part.documents)
+            if not numbers:
+                raise EmptyCollectionError(f"Collection {part.collection!r} is empty: add documents before asking it.")
+            limit = part.max_windows or model.config.max_windows
+            route = shelf.route(request.question, numbers, room, limit)
+            if not route.chosen:
+                raise ConfigError(
+                    f"No window of {part.collection!r} fits into the {room} positions beside this question."
+                )
+            laid.append(_Laid(shelf, route))
+            room -= sum(window.slots for window in laid[-1].windows)
+        return laid
+
+    def _changed(self, laid: _Laid) -> bool:
+        collection = laid.shelf.collection
+        return self._store.collection(collection.name).revision != collection.revision
+
+    def _prefix(self, laid: Sequence[_Laid], before: tuple[int, ...] | None) -> Prefix:
+        windows = [window for each in laid for window in each.windows]
+        key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
         if prefix is None:
-            prefix = load_prefix(self._store, self._model(), windows)
+            prefix = load_prefix(self._store, self._model(), windows, before)
             self._prefixes.put(key, prefix)
         return prefix
 
-    def _answer(self, one: _Prepared, generation: Generation, first: float, shown: int) -> Answer:
-        shelf, route = one.shelf, one.route
+    def _answer(self, one: Prepared, generation: Generation, first: float) -> Answer:
+        windows = [window for each in one.laid for window in each.windows]
         usage = Usage(
             memory_slots=one.prefix.slots,
             question_tokens=len(one.ids) + one.prefix.text_tokens,
             answer_tokens=len(generation.ids),
-            windows=len(route.chosen),
-            windows_in_collection=len(shelf.windows),
-            source_tokens=sum(shelf.windows[number].tokens for number in route.chosen),
+            windows=len(windows),
+            windows_in_collection=sum(len(each.shelf.windows) for each in one.laid),
+            source_tokens=sum(window.tokens for window in windows),
         )
         timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
-        sources = tuple(shelf.source(number, float(route.scores[number])) for number in route.ranked[:shown])
-        collection = shelf.collection
+        sources = tuple(
+            each.shelf.source(number, float(each.route.scores[number]))
+            for each in one.laid
+            for number in each.route.ranked[: one.request.sources]
+        )[: one.request.sources]
+        collection = one.laid[0].shelf.collection if one.laid else None
         return Answer(
-            generation.text, sources, usage, timings, generation.finish_reason, collection.name, collection.revision
+            generation.text,
+            sources,
+            usage,
+            timings,
+            generation.finish_reason,
+            collection.name if collection else "",
+            collection.revision if collection else 0,
         )
+
+
+def groups(prepared: Sequence[Prepared]) -> list[list[int]]:
+    """Return the numbers of the requests that can be generated together."""
+    found: dict[Hashable, list[int]] = {}
+    for number, one in enumerate(prepared):
+        found.setdefault(one.kind, []).append(number)
+    return list(found.values())
 
 
 def check_fingerprint(record: CollectionRecord, model: RCCModel) -> None:
@@ -176,10 +264,3 @@ def ratio_of(record: CollectionRecord) -> int:
     if not isinstance(ratio, int) or ratio < 1:
         raise StoreFormatError(f"Collection {record.name!r} does not say at which ratio it was made: {record.model}.")
     return ratio
-
-
-def _take_sources(options: dict[str, Any]) -> int:
-    shown = options.pop("sources", 3)
-    if not isinstance(shown, int) or shown < 0:
-        raise ConfigError(f"sources must be a whole number of at least 0; it is {shown!r}.")
-    return shown

@@ -12,13 +12,16 @@ from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 
 
-def load_prefix(store: MemoryStore, model: RCCModel, windows: Sequence[WindowRecord]) -> Prefix:
+def load_prefix(
+    store: MemoryStore, model: RCCModel, windows: Sequence[WindowRecord], before: Sequence[int] | None = None
+) -> Prefix:
     """Build the prefix of stored windows, in order.
 
     Args:
         store: Where their memories are.
         model: The model that made them.
         windows: Their records; the same window may come more than once.
+        before: Token ids of the clear text in front; the model's own opening if not given.
 
     Raises:
         BlobsMissingError: A memory is not in the store (any more).
@@ -31,4 +34,4 @@ def load_prefix(store: MemoryStore, model: RCCModel, windows: Sequence[WindowRec
         check_blob(stored, spec, slots=window.slots)
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
         memories.append(decode(on_device, model.decoder.dtype))
-    return model.prefix(memories)
+    return model.prefix(memories, before)

@@ -10,7 +10,8 @@ from typing import Any
 
 from rcc_integrations.adding import Adder, AddReport, Progress, Readable, as_sources
 from rcc_integrations.answer import Answer, AnswerStream, Source
-from rcc_integrations.asking import Asker, check_fingerprint, ratio_of
+from rcc_integrations.asking import Asker, Prepared, check_fingerprint, ratio_of
+from rcc_integrations.batching import Batcher, Ticket
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
     EmptyCollectionError,
@@ -24,6 +25,7 @@ from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.prefixes import PrefixCache
 from rcc_integrations.progress import progress_bar
 from rcc_integrations.repair import repair_documents
+from rcc_integrations.request import Request
 from rcc_integrations.shelf import Shelves
 
 
@@ -51,6 +53,7 @@ class RCCReader:
         self._lock = threading.RLock()
         self._shelves = Shelves(store)
         self._asker = Asker(store, lambda: self.model, self._shelves, PrefixCache(prefix_cache_bytes))
+        self._batcher = Batcher(self._asker)
 
     @classmethod
     def open(
@@ -90,7 +93,8 @@ class RCCReader:
         return cls(opened, chosen, prefix_cache_bytes=prefix_cache_bytes)
 
     def close(self) -> None:
-        """Close the store."""
+        """Finish what was asked, and close the store."""
+        self._batcher.close()
         self.store.close()
 
     def __enter__(self) -> RCCReader:
@@ -265,7 +269,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        return self._asker.ask_batch(questions, options)
+        return self._asker.answer([Request.about(collection, question, options) for collection, question in questions])
 
     def stream(self, collection: str, question: str, **options: Any) -> AnswerStream:
         """Answer a question piece by piece.
@@ -282,7 +286,23 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`; errors while generating are raised by the iterator.
         """
-        return self._asker.stream(collection, question, options)
+        return self._asker.stream(Request.about(collection, question, options))
+
+    def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
+        """Hand in a request without waiting; those that are handed in at about the same time are answered in one batch.
+
+        Args:
+            request: The request.
+            emit: Called with pieces of the answer as they become certain, in another thread.
+
+        Returns:
+            A ticket: `answer` is a future that also carries errors, `cancel` stops the work.
+        """
+        return self._batcher.submit(request, emit)
+
+    def prepare(self, request: Request) -> Prepared:
+        """Choose a request's windows and load their memories, without generating; for counting positions beforehand."""
+        return self._asker.prepare(request)
 
     def search(
         self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None

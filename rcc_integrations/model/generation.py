@@ -125,7 +125,7 @@ class _Watch(StoppingCriteria):
     """Sees every new token: ends rows, hands on text as it becomes certain, and obeys cancellation."""
 
     def __init__(self, rows: list[_Row], ends: Sequence[int], emit: Callable[[int, str], None] | None,
-                 cancel: threading.Event | None) -> None:  # fmt: skip
+                 cancel: Sequence[threading.Event]) -> None:  # fmt: skip
         self._rows, self._ends, self._emit, self._cancel = rows, ends, emit, cancel
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ class _Watch(StoppingCriteria):
         for number, (row, token) in enumerate(zip(self._rows, newest, strict=True)):
             if row.reason is None:
                 self._say(number, row.take(token, self._ends))
-                if self._cancel is not None and self._cancel.is_set():
+                if self._cancel and self._cancel[number].is_set():
                     self._say(number, row.end("cancelled"))
         return torch.tensor([row.reason is not None for row in self._rows], device=input_ids.device)
 
@@ -157,7 +157,7 @@ def generate(
     stop: Sequence[str] = (),
     marker: str | None = None,
     emit: Callable[[int, str], None] | None = None,
-    cancel: threading.Event | None = None,
+    cancel: Sequence[threading.Event] | None = None,
     logits_processor: Any = None,
 ) -> list[Generation]:
     """Answer a batch of questions, each over its own prefix.
@@ -172,7 +172,7 @@ def generate(
         stop: Further stop strings, the model's own.
         marker: If given, an answer begins behind it.
         emit: Called with (row, piece) whenever text of a row is certain.
-        cancel: Generation ends soon after this is set.
+        cancel: An event a row; the row ends soon after it is set.
         logits_processor: A `LogitsProcessorList` of transformers.
 
     Returns:
@@ -190,7 +190,7 @@ def generate(
     ids = torch.cat([torch.full_like(used, pad), ids], dim=1).to(device)
     mask = torch.cat([used, mask], dim=1).to(device)
     rows = [_Row(tokenizer, options, marker, stop) for _ in questions]
-    watch = _Watch(rows, end_ids, emit, cancel)
+    watch = _Watch(rows, end_ids, emit, cancel or ())
     room = longest + options.max_new_tokens
     cache = roomy_cache(list(keys.to(decoder.dtype)), list(values.to(decoder.dtype)), room) if keys.shape[3] else None
     sampled = options.temperature > 0

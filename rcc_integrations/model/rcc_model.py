@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import LogitsProcessorList, PreTrainedModel
 
 from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
@@ -19,6 +20,7 @@ from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.fingerprint import fingerprint
 from rcc_integrations.model.generation import Generation, GenerationOptions, generate
+from rcc_integrations.model.grammar import Grammar, GrammarProcessor, guide_of
 from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
@@ -121,6 +123,11 @@ class RCCModel(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model to a folder in safetensors and JSON; the base only if it has no name to load it by."""
         checkpoint.save(Path(folder), self.config, self.parts)
+
+    @cached_property
+    def _guide(self) -> Any:
+        vocabulary = int(self.decoder.get_output_embeddings().weight.shape[0])
+        return guide_of(self.tokenizer, vocabulary, self.parts.end_ids)
 
     @property
     def levels(self) -> int:
@@ -300,20 +307,28 @@ class RCCModel(nn.Module):
         Args:
             text: Token ids of a document to be read in clear behind it.
         """
-        ids = [*self._tokens(self.config.prefix_text, special=True), *text]
+        return self.read_clear([*self._tokens(self.config.prefix_text, special=True), *text])
+
+    def read_clear(self, ids: Sequence[int]) -> Prefix:
+        """Run the decoder over clear text at positions 0, 1, …, with gradients where they are wanted."""
         if not ids:
-            layers, heads, width = self._cache_shape
-            nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
-            return Prefix(nothing, nothing.clone(), 0, 0)
-        output = self._decoder_family.body(input_ids=torch.tensor([ids], device=self.device), use_cache=True)
+            return self.empty_prefix()
+        output = self._decoder_family.body(input_ids=torch.tensor([list(ids)], device=self.device), use_cache=True)
         keys, values = cache_contents(output.past_key_values)
         return Prefix(keys[:, 0], values[:, 0], len(ids), 0)
 
-    def prefix(self, memories: Sequence[Memory]) -> Prefix:
+    def empty_prefix(self) -> Prefix:
+        """Return a prefix without any position."""
+        layers, heads, width = self._cache_shape
+        nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
+        return Prefix(nothing, nothing.clone(), 0, 0)
+
+    def prefix(self, memories: Sequence[Memory], before: Sequence[int] | None = None) -> Prefix:
         """Build the decoder's prefix from memories, in order.
 
         Args:
             memories: As `compress` returns them, or as read back from a store.
+            before: Token ids of the clear text in front of them; the model's own opening if not given.
 
         Returns:
             The prefix, on the model's device.
@@ -321,7 +336,7 @@ class RCCModel(nn.Module):
         Raises:
             BudgetError: If it has more positions than the decoder.
         """
-        text = self.text_prefix()
+        text = self.text_prefix() if before is None else self._read_before(before)
         slots = sum(next(iter(memory.values())).shape[-2] for memory in memories)
         if text.length + slots >= self.reach:
             raise BudgetError(
@@ -329,18 +344,24 @@ class RCCModel(nn.Module):
                 "take fewer windows or a higher ratio."
             )
         with self._lock, torch.no_grad():
-            return self.assemble(text, memories)
+            return self.assemble(text, memories, before)
 
-    def assemble(self, text: Prefix, memories: Sequence[Memory]) -> Prefix:
+    def _read_before(self, before: Sequence[int]) -> Prefix:
+        with self._lock, torch.no_grad():
+            return self.read_clear(before)
+
+    def assemble(self, text: Prefix, memories: Sequence[Memory], before: Sequence[int] | None = None) -> Prefix:
         """Put memories behind the clear text as `prefix` does, with gradients where they are wanted.
 
         Args:
-            text: As `read_text_prefix` returns it.
+            text: The clear text in front, read.
             memories: In order.
+            before: Its token ids; the model's own opening if not given.
         """
         if self.config.injection == "kv" or not memories:
             return kv_prefix(self._decoder_family, text, memories)
-        ids = torch.tensor(self._tokens(self.config.prefix_text, special=True), dtype=torch.int64)
+        opening = self._tokens(self.config.prefix_text, special=True) if before is None else before
+        ids = torch.tensor(opening, dtype=torch.int64)
         embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
         return residual_prefix(self._decoder_family, embeddings, memories)
 
@@ -350,13 +371,19 @@ class RCCModel(nn.Module):
         parts = (self._tokens(before, special=True), self._tokens(question), self._tokens(after, special=True))
         return [token for part in parts for token in part]
 
-    def slot_room(self, question_ids: Sequence[int], max_new_tokens: int) -> int:
+    def slot_room(self, question_ids: Sequence[int], max_new_tokens: int, before: Sequence[int] | None = None) -> int:
         """Return how many slots fit beside a question and its answer.
+
+        Args:
+            question_ids: What stands behind the memories.
+            max_new_tokens: The longest answer.
+            before: What stands in front of them; the model's own opening if not given.
 
         Raises:
             BudgetError: If the question and its answer alone are too long.
         """
-        room = self.reach - self.text_prefix().length - len(question_ids) - max_new_tokens
+        front = self.text_prefix().length if before is None else len(before)
+        room = self.reach - front - len(question_ids) - max_new_tokens
         if room < 0:
             raise BudgetError(
                 f"The question has {len(question_ids)} tokens and the answer may have {max_new_tokens}; with the "
@@ -370,6 +397,9 @@ class RCCModel(nn.Module):
         prefixes: Sequence[Prefix],
         questions: Sequence[Sequence[int]],
         options: GenerationOptions | None = None,
+        *,
+        grammars: Sequence[Grammar | None] = (),
+        plain: bool = False,
         **more: Any,
     ) -> list[Generation]:
         """Answer a batch of questions, each over its own prefix.
@@ -378,7 +408,9 @@ class RCCModel(nn.Module):
             prefixes: As `prefix` returns them, one a question.
             questions: As `question_ids` returns them.
             options: How to generate.
-            **more: `emit`, `cancel` and `logits_processor` as in `generation.generate`.
+            grammars: What each answer may look like; `None` for anything.
+            plain: Let the base model answer, without the decoder's adapter.
+            **more: `emit` and `cancel` as in `generation.generate`.
 
         Raises:
             BudgetError: If a question does not fit behind its prefix.
@@ -395,16 +427,20 @@ class RCCModel(nn.Module):
                     f"{options.max_new_tokens} of the answer do not fit into the {self.reach} of {self.config.base!r}."
                 )
         with self._lock, torch.no_grad():
+            if any(grammars):
+                more["logits_processor"] = LogitsProcessorList([GrammarProcessor(self._guide, grammars)])
             return generate(
-                self.decoder, self.tokenizer, prefixes, questions, options,
+                self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker, **more,
             )  # fmt: skip
 
     def stream(
         self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None
-    ) -> GenerationStream:
+    ) -> GenerationStream[Generation]:
         """Answer a question piece by piece; see `GenerationStream`."""
-        return GenerationStream(lambda **more: self.generate([prefix], [question], options, **more)[0])
+        return GenerationStream(
+            lambda *, emit, cancel: self.generate([prefix], [question], options, emit=emit, cancel=[cancel])[0]
+        )
 
     def answer(
         self,

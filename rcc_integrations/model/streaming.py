@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
 
-from rcc_integrations.model.generation import Generation
-
-
-class _Run(Protocol):
-    def __call__(self, *, emit: object, cancel: threading.Event) -> Generation: ...
+ResultT = TypeVar("ResultT", covariant=True)
 
 
-class GenerationStream(Iterator[str]):
+class _Run(Protocol[ResultT]):
+    def __call__(self, *, emit: Callable[[int, str], None], cancel: threading.Event) -> ResultT: ...
+
+
+class GenerationStream(Iterator[str], Generic[ResultT]):
     """Pieces of an answer, generated in a thread of its own.
 
     Iterating starts the work. An error in the thread is raised in the iterating one. `close` (or leaving a `with`
@@ -24,16 +24,16 @@ class GenerationStream(Iterator[str]):
         run: Called with `emit` and `cancel`; returns the whole generation.
     """
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Run[ResultT]) -> None:
         self._run = run
         self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
-        self._result: Generation | None = None
+        self._result: ResultT | None = None
         self._error: BaseException | None = None
         self._over = False
 
-    def __iter__(self) -> GenerationStream:
+    def __iter__(self) -> GenerationStream[ResultT]:
         return self
 
     def __next__(self) -> str:
@@ -60,7 +60,7 @@ class GenerationStream(Iterator[str]):
             self._pieces.put(None)
 
     @property
-    def result(self) -> Generation | None:
+    def result(self) -> ResultT | None:
         """The whole generation, once the stream is at its end."""
         return self._result
 
@@ -71,7 +71,7 @@ class GenerationStream(Iterator[str]):
             self._thread.join()
         self._over = True
 
-    def __enter__(self) -> GenerationStream:
+    def __enter__(self) -> GenerationStream[ResultT]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,45 @@
+"""Answers as LangChain's messages, with usage and metadata."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+
+from rcc_integrations.answer import Answer
+from rcc_integrations.langchain.tools import read_calls
+
+
+def usage_of(answer: Answer) -> UsageMetadata:
+    """Return what an answer took; memory slots are input that was read from a cache."""
+    usage = answer.usage
+    given = usage.memory_slots + usage.question_tokens
+    return UsageMetadata(
+        input_tokens=given,
+        output_tokens=usage.answer_tokens,
+        total_tokens=given + usage.answer_tokens,
+        input_token_details=InputTokenDetails(cache_read=usage.memory_slots),
+    )
+
+
+def message_of(answer: Answer, model_name: str, *, wants_calls: bool) -> AIMessage:
+    """Return an answer as a message.
+
+    Args:
+        answer: The answer.
+        model_name: For the metadata.
+        wants_calls: Whether calls of tools in it are to be read.
+    """
+    content, calls = read_calls(answer.text) if wants_calls else (answer.text, [])
+    metadata: dict[str, Any] = {
+        "model_name": model_name,
+        "model_provider": "rcc",
+        "finish_reason": "tool_calls" if calls else answer.finish_reason,
+        "sources": [asdict(source) for source in answer.sources],
+        "timings": asdict(answer.timings),
+    }
+    if answer.collection:
+        metadata |= {"collection": answer.collection, "revision": answer.revision}
+    return AIMessage(content=content, tool_calls=calls, response_metadata=metadata, usage_metadata=usage_of(answer))

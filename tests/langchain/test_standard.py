@@ -1,0 +1,113 @@
+"""LangChain's own standard tests, on the model that comes with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.indexing.base import DocumentIndex
+from langchain_core.language_models import BaseChatModel
+from langchain_core.retrievers import BaseRetriever
+from langchain_tests.integration_tests import ChatModelIntegrationTests, RetrieversIntegrationTests
+from langchain_tests.integration_tests.indexer import AsyncDocumentIndexTestSuite, DocumentIndexerTestSuite
+from langchain_tests.unit_tests import ChatModelUnitTests
+
+from rcc_integrations import RCCReader
+from rcc_integrations.langchain import RCCChatModel, RCCDocumentIndex
+
+
+class TestChatModelUnit(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return RCCChatModel
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"device": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def chat_reader(tmp_path_factory: pytest.TempPathFactory, default_model: Any) -> Generator[RCCReader]:
+    with RCCReader.open(tmp_path_factory.mktemp("chat") / "store", model=default_model) as reader:
+        yield reader
+
+
+@pytest.mark.model
+class TestChatModelIntegration(ChatModelIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def _shared(self, chat_reader: RCCReader) -> None:
+        # Loading the weights anew for each test would take minutes.
+        type(self).reader = chat_reader
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return RCCChatModel
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"reader": type(self).reader, "min_tokens": 1, "max_tokens": 64}
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return True
+
+    @property
+    def has_tool_choice(self) -> bool:
+        return True
+
+    @property
+    def has_structured_output(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return False
+
+
+class _Index:
+    @pytest.fixture
+    def index(self, tmp_path: Path, model: Any) -> Generator[DocumentIndex]:
+        with RCCReader.open(tmp_path / "store", model=model) as reader:
+            yield RCCDocumentIndex(collection="documents", reader=reader)
+
+
+class TestDocumentIndex(_Index, DocumentIndexerTestSuite):
+    pass
+
+
+class TestAsyncDocumentIndex(_Index, AsyncDocumentIndexTestSuite):
+    @pytest.fixture
+    async def index(self, tmp_path: Path, model: Any) -> Any:
+        with RCCReader.open(tmp_path / "store", model=model) as reader:
+            yield RCCDocumentIndex(collection="documents", reader=reader)
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def _filled(self, tmp_path: Path, model: Any) -> Generator[None]:
+        with RCCReader.open(tmp_path / "store", model=model) as reader:
+            reader.add("ferries", {f"{number}.md": f"The ferry number {number} leaves." for number in range(6)})
+            type(self).reader = reader
+            yield
+
+    @property
+    def retriever_constructor(self) -> type[BaseRetriever]:
+        return RCCDocumentIndex
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"collection": "ferries", "reader": type(self).reader}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "When does the ferry leave?"
