@@ -1,0 +1,36 @@
+"""Keep a collection in step with a folder: LangChain's indexing, nothing compressed twice.
+
+    python examples/langchain/index_folder.py docs/
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from langchain_core.documents import Document
+from langchain_core.indexing import InMemoryRecordManager, index
+
+from rcc_integrations import RCCReader
+from rcc_integrations.files import find_files
+from rcc_integrations.langchain import RCCDocumentIndex
+
+
+def sync(folder: Path, documents: RCCDocumentIndex, records: InMemoryRecordManager) -> dict[str, int]:
+    """Bring the collection to what the folder holds now; return how many were added, updated, skipped, deleted."""
+    files, _ = find_files(folder)
+    read = [file.read() for file in files]
+    found = [Document(page_content=each.text, metadata={"source": each.id}) for each in read]
+    return dict(index(found, records, documents, cleanup="full", source_id_key="source", key_encoder="sha256"))
+
+
+def main(folder: str, store: str = "memory") -> dict[str, int]:
+    """Index a folder; use a record manager with a database of its own to remember between runs."""
+    records = InMemoryRecordManager(namespace="folder")
+    records.create_schema()
+    with RCCReader.open(store) as reader:
+        return sync(Path(folder), RCCDocumentIndex(reader=reader, collection="folder"), records)
+
+
+if __name__ == "__main__":
+    print(main(*sys.argv[1:]))
