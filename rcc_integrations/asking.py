@@ -134,9 +134,7 @@ class Asker:
     def stream(self, request: Request) -> AnswerStream:
         """Answer a request piece by piece."""
         one = self.prepare(request)
-        pieces = GenerationStream(
-            lambda *, emit, cancel: self.generate([one], emit=emit, cancel=[cancel])[0]
-        )
+        pieces = GenerationStream(lambda *, emit, cancel: self.generate([one], emit=emit, cancel=[cancel])[0])
         return AnswerStream(pieces)
 
     def prepare(self, request: Request) -> Prepared:
@@ -145,10 +143,11 @@ class Asker:
             self._store.collection(part.collection)  # an unknown name is said before a model is loaded
         model = self._model()
         started = time.perf_counter()
-        if request.turns is None:
-            prompt = Prompt(None, tuple(model.question_ids(request.question.strip())))
+        asked = request.alone
+        if asked is not None:
+            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
         else:
-            prompt = lay_out(request.turns, model.tokenizer, model.config, memory=bool(request.parts))
+            prompt = lay_out(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
         room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
         if not request.parts:
             return Prepared(request, prompt.after, (), model.empty_prefix(), started, 0.0, 0.0)

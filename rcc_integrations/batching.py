@@ -34,6 +34,8 @@ class Ticket:
         self.emit = emit
         self.cancelled = threading.Event()
         self.answer: Future[Answer] = Future()
+        # From now on nobody who waits for it can cancel it but by `cancel`.
+        self.answer.set_running_or_notify_cancel()
 
     def cancel(self) -> None:
         """Stop the work soon; the answer is what was written until then."""

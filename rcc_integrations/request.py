@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rcc_integrations.chat import Turn
+from rcc_integrations.chat import Turn, merged
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.generation import GenerationOptions
 
@@ -61,6 +61,14 @@ class Request:
             raise ConfigError(f"The question is empty: {self.question!r}.")
         if not isinstance(self.sources, int) or self.sources < 0:
             raise ConfigError(f"sources must be a whole number of at least 0; it is {self.sources!r}.")
+
+    @property
+    def alone(self) -> str | None:
+        """The question, if there is nothing beside it: it is put in the words that the model was trained on."""
+        if self.turns is None:
+            return self.question
+        turns = merged(self.turns)
+        return turns[0].content if self.parts and len(turns) == 1 and turns[0].role == "user" else None
 
     @classmethod
     def about(cls, collection: str, question: str, options: dict[str, Any]) -> Request:

@@ -1,6 +1,6 @@
 """A conversation about a handbook: the history goes along in clear, the documents stay in memory.
 
-    python examples/langchain/chat_with_history.py
+python examples/langchain/chat_with_history.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keep a collection in step with a folder: LangChain's indexing, nothing compressed twice.
 
-    python examples/langchain/index_folder.py docs/
+python examples/langchain/index_folder.py docs/
 """
 
 from __future__ import annotations

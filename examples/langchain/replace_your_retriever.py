@@ -1,6 +1,6 @@
 """The same LCEL chain before and after: a retriever and a prompt, then compressed memory.
 
-    python examples/langchain/replace_your_retriever.py
+python examples/langchain/replace_your_retriever.py
 """
 
 from __future__ import annotations

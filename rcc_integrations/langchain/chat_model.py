@@ -104,9 +104,12 @@ class RCCChatModel(MemoryChatModel):
         ticket = self.memory.submit(self._request(messages, stop, kwargs))
         try:
             answer = ticket.answer.result(self.timeout)
-        except BaseException as error:
+        except TimeoutError as error:
             ticket.cancel()
-            raise self._late(error) from error
+            raise self._late() from error
+        except BaseException:
+            ticket.cancel()
+            raise
         return self._result(answer, kwargs)
 
     async def _agenerate(
@@ -120,9 +123,12 @@ class RCCChatModel(MemoryChatModel):
         ticket = self.memory.submit(request)
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(ticket.answer), self.timeout)
-        except BaseException as error:
+        except TimeoutError as error:
             ticket.cancel()
-            raise self._late(error) from error
+            raise self._late() from error
+        except BaseException:
+            ticket.cancel()
+            raise
         return self._result(answer, kwargs)
 
     def _stream(
@@ -177,7 +183,7 @@ class RCCChatModel(MemoryChatModel):
                 await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
             yield chunk
         except TimeoutError as error:
-            raise self._late(error) from error
+            raise self._late() from error
         finally:
             ticket.cancel()
 
@@ -185,12 +191,10 @@ class RCCChatModel(MemoryChatModel):
         try:
             return pieces.get(timeout=self.timeout)
         except queue.Empty as error:
-            raise self._late(TimeoutError()) from error
+            raise self._late() from error
 
-    def _late(self, error: BaseException) -> BaseException:
-        if isinstance(error, TimeoutError) and self.timeout is not None:
-            return GenerationError(f"There was no answer within the timeout of {self.timeout} seconds.")
-        return error
+    def _late(self) -> GenerationError:
+        return GenerationError(f"There was no answer within the timeout of {self.timeout} seconds.")
 
     def _result(self, answer: Answer, kwargs: dict[str, Any]) -> ChatResult:
         message = message_of(answer, self._model_name, wants_calls=self._wants_calls(kwargs))

@@ -428,7 +428,9 @@ class RCCModel(nn.Module):
                 )
         with self._lock, torch.no_grad():
             if any(grammars):
-                more["logits_processor"] = LogitsProcessorList([GrammarProcessor(self._guide, grammars)])
+                more["logits_processor"] = LogitsProcessorList(
+                    [GrammarProcessor(self._guide, grammars, self.parts.end_ids)]
+                )
             return generate(
                 self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker, **more,

@@ -118,7 +118,9 @@ def test_tokens_are_counted_by_the_models_own_tokenizer(reader: RCCReader) -> No
     assert model.get_token_ids(text) == reader.model.tokenizer(text, add_special_tokens=False)["input_ids"]
     said = model.invoke("Who approves leave?")
     assert said.usage_metadata is not None
-    assert model.get_num_tokens_from_messages([HumanMessage("Who approves leave?")]) == said.usage_metadata["input_tokens"]
+    assert (
+        model.get_num_tokens_from_messages([HumanMessage("Who approves leave?")]) == said.usage_metadata["input_tokens"]
+    )
 
 
 def test_a_document_block_is_compressed_once(reader: RCCReader) -> None:
@@ -228,7 +230,10 @@ async def test_the_event_loop_ticks_while_it_answers(reader: RCCReader) -> None:
 async def test_parallel_questions_are_answered_in_one_batch(reader: RCCReader) -> None:
     sizes: list[int] = []
     generate = reader.model.generate
-    reader.model.generate = lambda prefixes, *args, **more: (sizes.append(len(prefixes)), generate(prefixes, *args, **more))[1]  # type: ignore[method-assign]
+    reader.model.generate = lambda prefixes, *args, **more: (
+        sizes.append(len(prefixes)),
+        generate(prefixes, *args, **more),
+    )[1]  # type: ignore[method-assign]
     try:
         model = chat(reader)
         alone = [model.invoke(f"Who is number {number}?").text for number in range(6)]

@@ -73,7 +73,7 @@ def test_no_choice_means_no_call(reader: RCCReader) -> None:
 
 
 def test_an_unknown_tool_is_refused_when_it_is_bound(reader: RCCReader) -> None:
-    with pytest.raises(ConfigError, match="'moon'.*tide"):
+    with pytest.raises(ConfigError, match=r"'moon'.*tide"):
         chat(reader).bind_tools([tide], tool_choice="moon")
 
 

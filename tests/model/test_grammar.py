@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rcc_integrations.errors import ConfigError
+from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.grammar import Grammar, bounded
+
+
+def write(model, *grammars, **options):
+    prefixes = [model.prefix(model.compress([[1, 2, 3, 4 + number]])) for number in range(len(grammars))]
+    questions = [model.question_ids("Who sails?")] * len(grammars)
+    return model.generate(prefixes, questions, GenerationOptions(**options), grammars=grammars)
+
+
+def test_rows_of_a_batch_follow_their_own_grammars(model):
+    grammars = (Grammar.choice(["high", "low"]), None, Grammar.regex("[0-9]{4}"))
+    first, free, number = write(model, *grammars, max_new_tokens=20, min_new_tokens=20, temperature=1.0, seed=1)
+    assert first.text in ("high", "low") and first.finish_reason == "stop"
+    assert len(free.ids) == 20
+    assert number.text.isdigit() and len(number.text) == 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_json_is_whole_and_nothing_follows(model, seed):
+    schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}}, "required": ["name"]}
+    (found,) = write(model, Grammar.json_schema(bounded(schema)), max_new_tokens=80, temperature=1.5, seed=seed)
+    assert found.finish_reason == "stop"
+    assert set(json.loads(found.text)) == {"name"} and len(json.loads(found.text)["name"]) <= 9
+
+
+def test_what_cannot_be_enforced_is_said():
+    with pytest.raises(ConfigError, match="regular expression"):
+        Grammar.regex("(")
+    with pytest.raises(ConfigError, match="JSON schema"):
+        Grammar.json_schema({"type": "banana"})
+    with pytest.raises(ConfigError, match="The grammar cannot"):
+        Grammar.lark("start: nothing")
+    for choices in ([], ["a", ""]):
+        with pytest.raises(ConfigError, match="non-empty texts"):
+            Grammar.choice(choices)
+
+
+def test_bounds_leave_names_and_data_alone():
+    schema = {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string"},
+            "properties": {"type": "array", "items": {"type": "string", "maxLength": 3}},
+            "free": {"type": "object"},
+            "kind": {"const": {"type": "string"}},
+        },
+    }
+    found = bounded(schema, string=5, items=2)
+    assert found["additionalProperties"] is False
+    assert found["properties"] == {
+        "type": {"type": "string", "maxLength": 5},
+        "properties": {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2},
+        "free": {"type": "object", "maxProperties": 2},
+        "kind": {"const": {"type": "string"}},
+    }
+    parts = {"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}}]}
+    assert bounded(parts) == parts
+    assert schema["properties"]["type"] == {"type": "string"}
