@@ -230,10 +230,15 @@ class Asker:
 
 
 def groups(prepared: Sequence[Prepared]) -> list[list[int]]:
-    """Return the numbers of the requests that can be generated together."""
+    """Return the numbers of the requests that can be generated together.
+
+    What is sampled with a seed is generated alone: beside others it would come out differently.
+    """
     found: dict[Hashable, list[int]] = {}
     for number, one in enumerate(prepared):
-        found.setdefault(one.kind, []).append(number)
+        options = one.request.options
+        alone = options.seed is not None and options.temperature > 0
+        found.setdefault((one.kind, number if alone else None), []).append(number)
     return list(found.values())
 
 

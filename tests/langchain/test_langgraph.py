@@ -36,7 +36,7 @@ def test_an_agent_calls_its_tool_and_then_answers(reader: RCCReader) -> None:
         return model.bind_tools([tide], tool_choice="none" if called else "tide")
 
     agent = create_react_agent(chosen, [tide])
-    question, call, result, answer = agent.invoke({"messages": [HumanMessage("Is it high tide at Holm?")]})["messages"]
+    _, call, result, answer = agent.invoke({"messages": [HumanMessage("Is it high tide at Holm?")]})["messages"]
     assert isinstance(call, AIMessage) and call.tool_calls[0]["args"]["place"] == ASKED[0]
     assert result.content == "high" and result.tool_call_id == call.tool_calls[0]["id"]
     assert answer.text and not answer.tool_calls
