@@ -123,7 +123,12 @@ def test_ctrl_c_stops_an_answer(made_store: Path, saved_model: Path) -> None:
     filled = fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096) - 64
     os.write(theirs, b"." * filled)
     process = subprocess.Popen(
-        [*RCC, *map(str, line), "--max-new-tokens", "900"], stdout=theirs, stderr=subprocess.PIPE, env=environment()
+        [*RCC, *map(str, line), "--max-new-tokens", "900"],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        # A shell that runs the tests in the background has them ignore the signal, and their children with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     while process.poll() is None and _waiting_bytes(ours) == filled:
