@@ -28,7 +28,7 @@ test: $(READY)
 LANGCHAIN ?= 1.4.0 newest
 test-langchain:
 	@mkdir -p build
-	grep -v '^langchain-core==' constraints.txt > build/constraints-langchain.txt
+	grep -vE '^(langchain-core|langchain-protocol|langgraph[a-z-]*|langsmith)==' constraints.txt > build/constraints-langchain.txt
 	for version in $(LANGCHAIN); do \
 		wanted=langchain-core; [ $$version = newest ] || wanted=langchain-core==$$version; \
 		$(PYTHON) -m venv build/langchain-$$version && \
