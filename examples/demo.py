@@ -2,9 +2,9 @@
 
 Run: python examples/demo.py add && python examples/demo.py ask   (or: make demo)
 
-Three memories answer beside one another. `base` is the base model without an adapter: its memories are its own
-key/value cache of every window, kept on disk. `ratio 1` and `ratio 4` are the default model with its trained adapters:
-a slot stands for one token, or for four.
+Four memories answer beside one another. `base` is the base model without an adapter: its memories are its own
+key/value cache of every window, kept on disk. `ratio 1`, `ratio 2` and `ratio 4` are the default model with its trained
+adapters: a slot stands for one token, for two or for four.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 STORE = HERE.parent / "build" / "demo-memory"
 #: Collections with their ratio and the most windows in memory: a window of `base` is a whole document here, one of the
 #: default model a few sentences.
-COLLECTIONS = {"base": (1, 1), "ratio 1": (1, 3), "ratio 4": (4, 3)}
+COLLECTIONS = {"base": (1, 1), "ratio 1": (1, 3), "ratio 2": (2, 3), "ratio 4": (4, 3)}
 
 
 def readers() -> dict[str, RCCReader]:
@@ -33,7 +33,7 @@ def readers() -> dict[str, RCCReader]:
 
 
 def add() -> None:
-    """Compress the documents into three collections."""
+    """Compress the documents into four collections."""
     shutil.rmtree(STORE, ignore_errors=True)
     files, skipped = find_files([HERE / "data"])
     for item in skipped:

@@ -114,17 +114,17 @@ def test_a_dropped_stream_stops_the_work(model):
     assert not thread.is_alive()
 
 
-def test_cancelling_a_batch(model):
-    cancel = threading.Event()
-    prefixes = prefixes_of(model, 50, 20)
+def test_cancelling_one_row_of_a_batch(model):
+    cancel = [threading.Event(), threading.Event()]
     done = model.generate(
-        prefixes,
+        prefixes_of(model, 50, 20),
         [model.question_ids("Who?")] * 2,
-        GenerationOptions(max_new_tokens=500, min_new_tokens=500),
-        emit=lambda row, piece: cancel.set(),
+        GenerationOptions(max_new_tokens=60, min_new_tokens=60),
+        emit=lambda row, piece: cancel[0].set(),
         cancel=cancel,
     )
-    assert [answer.finish_reason for answer in done] == ["cancelled"] * 2
+    assert [answer.finish_reason for answer in done] == ["cancelled", "length"]
+    assert len(done[0].ids) < len(done[1].ids) == 60
 
 
 def test_an_error_while_streaming_reaches_the_caller(model, monkeypatch):
