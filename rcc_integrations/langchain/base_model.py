@@ -13,23 +13,18 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import BaseMessage
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from rcc_integrations.asking import ratio_of
-from rcc_integrations.chat import Turn
+from rcc_integrations.conversation import options_of, request_of
 from rcc_integrations.errors import ConfigError, UnknownCollectionError
 from rcc_integrations.langchain import tools
 from rcc_integrations.langchain.messages import conversation
-from rcc_integrations.langchain.structured import output_grammar
-from rcc_integrations.model.generation import GenerationOptions
 from rcc_integrations.reader import RCCReader
-from rcc_integrations.request import Part, Request
+from rcc_integrations.request import Request
 
 #: What a call may change, beside `stop`, tools and output formats.
 PER_CALL = ("collection", "documents", "max_windows", "sources", "max_tokens", "temperature", "top_p", "top_k",
             "repetition_penalty", "seed", "min_tokens", "compress_over")  # fmt: skip
 _KNOWN = {*PER_CALL, "tools", "tool_choice", "response_format", "ls_structured_output_format", "strict",
           "parallel_tool_calls"}  # fmt: skip
-#: Collection of the documents that messages carried.
-INPUTS = "inputs"
 
 
 class MemoryChatModel(BaseChatModel):
@@ -69,7 +64,7 @@ class MemoryChatModel(BaseChatModel):
     def _check_rcc_settings(self) -> MemoryChatModel:
         if self.reader is not None and self.store is not None:
             raise ValueError("Give store or reader, not both: the reader has a store.")
-        self._options({}, None)
+        options_of(self._settings({}), self.stop)
         return self
 
     @property
@@ -154,47 +149,18 @@ class MemoryChatModel(BaseChatModel):
         self._check_arguments(kwargs)
         settings = self._settings(kwargs)
         told = conversation(messages, settings["compress_over"], lambda text: len(self.get_token_ids(text)))
-        turns, grammar = list(told.turns), None
-        mode, functions = tools.chosen(kwargs.get("tool_choice"), tools.as_functions(kwargs.get("tools") or ()))
-        if functions:
-            turns.insert(0, Turn("system", tools.instructions(functions)))
-            grammar = tools.call_grammar(functions, forced=mode == "any")
-        elif kwargs.get("response_format") is not None:
-            grammar, words = output_grammar(kwargs["response_format"])
-            turns.insert(0, Turn("system", words))
-        parts = []
-        if told.documents:
-            parts.append(self._compressed(told.documents, settings["collection"]))
-        if settings["collection"] is not None:
-            documents = settings["documents"]
-            parts.append(Part(settings["collection"], tuple(documents) if documents else None, settings["max_windows"]))
-        return Request(
-            told.question, tuple(parts), tuple(turns), self._options(kwargs, stop), grammar, settings["sources"]
+        return request_of(
+            self.memory,
+            told,
+            settings,
+            [*self.stop, *(stop or ())],
+            functions=tools.as_functions(kwargs.get("tools") or ()),
+            tool_choice=kwargs.get("tool_choice"),
+            response_format=kwargs.get("response_format"),
         )
-
-    def _compressed(self, documents: dict[str, str], beside: str | None) -> Part:
-        """Put documents of messages into the store, where they are found again by their content."""
-        reader = self.memory
-        ratio = ratio_of(reader.store.collection(beside)) if beside is not None else reader.model.config.ratio
-        name = f"{INPUTS} (ratio {ratio})"
-        reader.add(name, documents, ratio=ratio)
-        return Part(name, tuple(documents))
 
     def _settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {name: kwargs.get(name, getattr(self, name)) for name in PER_CALL}
-
-    def _options(self, kwargs: dict[str, Any], stop: list[str] | None) -> GenerationOptions:
-        chosen = self._settings(kwargs)
-        return GenerationOptions(
-            max_new_tokens=chosen["max_tokens"],
-            min_new_tokens=chosen["min_tokens"],
-            temperature=chosen["temperature"],
-            top_p=chosen["top_p"],
-            top_k=chosen["top_k"],
-            repetition_penalty=chosen["repetition_penalty"],
-            seed=chosen["seed"],
-            stop=tuple(dict.fromkeys([*self.stop, *(stop or ())])),
-        )
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
         if unknown := sorted(set(kwargs) - _KNOWN):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import queue
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -14,13 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from rcc_integrations import waiting
 from rcc_integrations.answer import Answer
-from rcc_integrations.batching import Ticket
-from rcc_integrations.errors import GenerationError
 from rcc_integrations.langchain import tools as tooling
 from rcc_integrations.langchain.base_model import PER_CALL, MemoryChatModel
 from rcc_integrations.langchain.outcome import message_of, usage_of
 from rcc_integrations.langchain.structured import structured_output
+from rcc_integrations.tools import check_whole, chosen
 
 
 class RCCChatModel(MemoryChatModel):
@@ -101,16 +101,8 @@ class RCCChatModel(MemoryChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        ticket = self.memory.submit(self._request(messages, stop, kwargs))
-        try:
-            answer = ticket.answer.result(self.timeout)
-        except TimeoutError as error:
-            ticket.cancel()
-            raise self._late() from error
-        except BaseException:
-            ticket.cancel()
-            raise
-        return self._result(answer, kwargs)
+        request = self._request(messages, stop, kwargs)
+        return self._result(waiting.answer(self.memory, request, self.timeout), kwargs)
 
     async def _agenerate(
         self,
@@ -120,16 +112,7 @@ class RCCChatModel(MemoryChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = await asyncio.to_thread(self._request, messages, stop, kwargs)
-        ticket = self.memory.submit(request)
-        try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(ticket.answer), self.timeout)
-        except TimeoutError as error:
-            ticket.cancel()
-            raise self._late() from error
-        except BaseException:
-            ticket.cancel()
-            raise
-        return self._result(answer, kwargs)
+        return self._result(await waiting.aanswer(self.memory, request, self.timeout), kwargs)
 
     def _stream(
         self,
@@ -138,22 +121,13 @@ class RCCChatModel(MemoryChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        held = self._wants_calls(kwargs)
-        ticket = self.memory.submit(self._request(messages, stop, kwargs), None if held else pieces.put)
-        ticket.answer.add_done_callback(lambda _: pieces.put(None))
-        try:
-            while (piece := self._next(pieces)) is not None:
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        request, held = self._request(messages, stop, kwargs), self._wants_calls(kwargs)
+        with closing(waiting.pieces(self.memory, request, self.timeout, held=held)) as pieces:
+            for piece in pieces:
+                chunk = self._chunk(piece, held, kwargs)
                 if run_manager:
-                    run_manager.on_llm_new_token(piece, chunk=chunk)
+                    run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                 yield chunk
-            chunk = self._last_chunk(ticket, held, kwargs)
-            if run_manager:
-                run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
-            yield chunk
-        finally:
-            ticket.cancel()
 
     async def _astream(
         self,
@@ -162,47 +136,24 @@ class RCCChatModel(MemoryChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def put(piece: str | None) -> None:
-            loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
         held = self._wants_calls(kwargs)
         request = await asyncio.to_thread(self._request, messages, stop, kwargs)
-        ticket = self.memory.submit(request, None if held else put)
-        ticket.answer.add_done_callback(lambda _: put(None))
-        try:
-            while (piece := await asyncio.wait_for(pieces.get(), self.timeout)) is not None:
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        async with aclosing(waiting.apieces(self.memory, request, self.timeout, held=held)) as pieces:
+            async for piece in pieces:
+                chunk = self._chunk(piece, held, kwargs)
                 if run_manager:
-                    await run_manager.on_llm_new_token(piece, chunk=chunk)
+                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                 yield chunk
-            chunk = self._last_chunk(ticket, held, kwargs)
-            if run_manager:
-                await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
-            yield chunk
-        except TimeoutError as error:
-            raise self._late() from error
-        finally:
-            ticket.cancel()
-
-    def _next(self, pieces: queue.SimpleQueue[str | None]) -> str | None:
-        try:
-            return pieces.get(timeout=self.timeout)
-        except queue.Empty as error:
-            raise self._late() from error
-
-    def _late(self) -> GenerationError:
-        return GenerationError(f"There was no answer within the timeout of {self.timeout} seconds.")
 
     def _result(self, answer: Answer, kwargs: dict[str, Any]) -> ChatResult:
         message = message_of(answer, self._model_name, wants_calls=self._wants_calls(kwargs))
         self._check_whole(answer, kwargs)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _last_chunk(self, ticket: Ticket, held: bool, kwargs: dict[str, Any]) -> ChatGenerationChunk:
-        answer = ticket.answer.result()
+    def _chunk(self, piece: str | Answer, held: bool, kwargs: dict[str, Any]) -> ChatGenerationChunk:
+        if isinstance(piece, str):
+            return ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        answer = piece
         whole = message_of(answer, self._model_name, wants_calls=self._wants_calls(kwargs))
         self._check_whole(answer, kwargs)
         calls: Any = [
@@ -232,11 +183,8 @@ class RCCChatModel(MemoryChatModel):
         forced = kwargs.get("response_format") is not None or (
             self._wants_calls(kwargs) and kwargs.get("tool_choice") not in (None, "auto")
         )
-        if forced and answer.finish_reason == "length":
-            raise GenerationError(
-                f"The structured answer was not complete after {answer.usage.answer_tokens} tokens: raise max_tokens, "
-                f"or bound the schema (maxLength, maxItems). It began {answer.text[:80]!r}."
-            )
+        if forced:
+            check_whole(answer)
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
@@ -252,7 +200,7 @@ class RCCChatModel(MemoryChatModel):
             ConfigError: If a tool is named that is not among them.
         """
         functions = tooling.as_functions(tools)
-        tooling.chosen(tool_choice, functions)
+        chosen(tool_choice, functions)
         told = [{"type": "function", "function": function} for function in functions]
         return super().bind(tools=told, tool_choice=tool_choice, **kwargs)
 

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import json
 import mimetypes
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, FunctionMessage, SystemMessage, ToolMessage
 
 from rcc_integrations.chat import Role, Turn
+from rcc_integrations.conversation import Conversation
 from rcc_integrations.errors import ConfigError, UnreadableFileError
+from rcc_integrations.tools import call_text
 
 _ROLES: dict[str, Role] = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant",
                            "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip
-
-
-@dataclass
-class Conversation:
-    """What messages hold.
-
-    Args:
-        turns: What was said, in order.
-        documents: Texts to be read from memory, by an id made from their content.
-    """
-
-    turns: list[Turn] = field(default_factory=list)
-    documents: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def question(self) -> str:
-        """What the user said last; windows are chosen by it."""
-        return next((turn.content for turn in reversed(self.turns) if turn.role in ("user", "tool")), "")
 
 
 def conversation(messages: Sequence[BaseMessage], compress_over: int | None, count: Any) -> Conversation:
@@ -53,18 +34,9 @@ def conversation(messages: Sequence[BaseMessage], compress_over: int | None, cou
     for message in messages:
         role = _role(message)
         texts, documents = _content(message)
-        for text in documents:
-            found.documents[_id(text)] = text
-        kept = []
-        for text in texts:
-            # A character is at most a token, so short texts need no counting.
-            if compress_over is not None and role in ("user", "tool") and len(text) > compress_over < count(text):
-                found.documents[_id(text)] = text
-            else:
-                kept.append(text)
-        said = "\n".join(kept)
+        said = found.take(role, texts, documents, compress_over, count)
         if isinstance(message, AIMessage) and message.tool_calls:
-            calls = [tool_call_text(call["name"], call["args"]) for call in message.tool_calls]
+            calls = [call_text(call["name"], call["args"]) for call in message.tool_calls]
             said = "\n".join([*([said] if said else []), *calls])
         elif isinstance(message, ToolMessage):
             failed = " failed" if getattr(message, "status", "success") == "error" else ""
@@ -73,11 +45,6 @@ def conversation(messages: Sequence[BaseMessage], compress_over: int | None, cou
             said = f"{message.name}: {said}"
         found.turns.append(Turn(role, said))
     return found
-
-
-def tool_call_text(name: str, arguments: Any) -> str:
-    """Return a call of a function as the model writes it."""
-    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}</tool_call>"
 
 
 def _role(message: BaseMessage) -> Role:
@@ -147,7 +114,3 @@ def _document(block: dict[str, Any]) -> str:
     if not isinstance(found, SourceFile):
         raise UnreadableFileError(f"The document block {name!r} cannot be read: {found.reason}.")
     return found.read().text
-
-
-def _id(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -7,9 +7,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call
 
 from rcc_integrations.answer import Answer
-from rcc_integrations.langchain.tools import read_calls
+from rcc_integrations.tools import read_calls
 
 
 def usage_of(answer: Answer) -> UsageMetadata:
@@ -42,4 +43,5 @@ def message_of(answer: Answer, model_name: str, *, wants_calls: bool) -> AIMessa
     }
     if answer.collection:
         metadata |= {"collection": answer.collection, "revision": answer.revision}
-    return AIMessage(content=content, tool_calls=calls, response_metadata=metadata, usage_metadata=usage_of(answer))
+    told = [tool_call(name=call.name, args=call.arguments, id=call.id) for call in calls]
+    return AIMessage(content=content, tool_calls=told, response_metadata=metadata, usage_metadata=usage_of(answer))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,37 +12,11 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.grammar import Grammar, bounded
 
 if TYPE_CHECKING:
     from rcc_integrations.langchain.chat_model import RCCChatModel
 
 METHODS = ("json_schema", "function_calling", "json_mode")
-
-
-def output_grammar(response_format: Any) -> tuple[Grammar, str]:
-    """Read a response format.
-
-    Args:
-        response_format: `{"type": "json_object"}`, OpenAI's `{"type": "json_schema", "json_schema": {"schema": …}}`,
-            or a JSON schema itself.
-
-    Returns:
-        The grammar of the answer, and words that tell the model of it.
-
-    Raises:
-        ConfigError: If it is of no known form.
-    """
-    if not isinstance(response_format, dict):
-        raise ConfigError(f"response_format must be a dict; it is {response_format!r:.80}.")
-    if response_format.get("type") == "json_object":
-        return Grammar.json_schema(bounded({"type": "object"})), "Answer with one JSON object and nothing else."
-    schema: Any = response_format
-    if response_format.get("type") == "json_schema":
-        inner = response_format.get("json_schema") or {}
-        schema = inner.get("schema", inner)
-    words = f"Answer with one JSON object and nothing else. Its schema is:\n{json.dumps(schema, ensure_ascii=False)}"
-    return Grammar.json_schema(bounded(schema)), words
 
 
 def structured_output(
