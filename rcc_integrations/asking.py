@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rcc_integrations.answer import Answer, AnswerStream, Timings, Usage
+from rcc_integrations.answer import Answer, AnswerStream, Source, Timings, Usage
 from rcc_integrations.chat import Prompt, lay_out
 from rcc_integrations.errors import (
     BlobsMissingError,
@@ -24,9 +24,10 @@ from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.prefixes import PrefixCache
-from rcc_integrations.request import Request
+from rcc_integrations.request import Part, Request
 from rcc_integrations.routing import Route
 from rcc_integrations.shelf import Shelf, Shelves
+from rcc_integrations.watching import watched
 
 #: A question that meets a change of its collection in between is prepared again so often.
 _TRIES = 5
@@ -70,6 +71,16 @@ class Prepared:
     def kind(self) -> tuple[GenerationOptions, bool]:
         """Requests of one kind can be generated in one batch."""
         return self.request.options, not self.laid
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The windows in memory that fit the question best, as many as were asked for."""
+        most = self.request.sources
+        return tuple(
+            each.shelf.source(number, float(each.route.scores[number]))
+            for each in self.laid
+            for number in each.route.ranked[:most]
+        )[:most]
 
 
 class Asker:
@@ -116,15 +127,19 @@ class Asker:
             if emit is not None:
                 emit(row, piece)
 
-        done = self._model().generate(
-            [one.prefix for one in prepared],
-            [one.ids for one in prepared],
-            prepared[0].request.options,
-            grammars=[one.request.grammar for one in prepared],
-            plain=not prepared[0].laid,
-            emit=note,
-            cancel=cancel,
-        )
+        with watched([one.request.watch for one in prepared], "generate") as counts:
+            done = self._model().generate(
+                [one.prefix for one in prepared],
+                [one.ids for one in prepared],
+                prepared[0].request.options,
+                grammars=[one.request.grammar for one in prepared],
+                plain=not prepared[0].laid,
+                emit=note,
+                cancel=cancel,
+            )
+            for one, generation, found in zip(prepared, done, counts, strict=True):
+                question = len(one.ids) + one.prefix.text_tokens
+                found.update(question_tokens=question, answer_tokens=len(generation.ids))
         now = time.perf_counter()
         return [
             self._answer(one, generation, first.get(row, now) - one.started)
@@ -143,20 +158,21 @@ class Asker:
             self._store.collection(part.collection)  # an unknown name is said before a model is loaded
         model = self._model()
         started = time.perf_counter()
-        asked = request.alone
-        if asked is not None:
-            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
-        else:
-            prompt = lay_out(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
-        room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
+        prompt, room = self._room(request, model)
         if not request.parts:
             return Prepared(request, prompt.after, (), model.empty_prefix(), started, 0.0, 0.0)
         for attempt in range(_TRIES):
             begun = time.perf_counter()
-            laid = self._lay(request, model, room)
+            with watched([request.watch], "route") as (counts,):
+                laid = self._lay(request, model, room)
+                counts["windows"] = sum(len(each.windows) for each in laid)
+                counts["windows_in_collection"] = sum(len(each.shelf.windows) for each in laid)
             routed = time.perf_counter()
             try:
-                prefix = self._prefix(laid, prompt.before)
+                with watched([request.watch], "load") as (counts,):
+                    prefix = self._prefix(laid, prompt.before)
+                    counts["memory_slots"] = prefix.slots
+                    counts["source_tokens"] = sum(window.tokens for each in laid for window in each.windows)
                 break
             except BlobsMissingError:
                 # A collection changed after it was looked at.
@@ -175,9 +191,7 @@ class Asker:
                     f"Collections {laid[0].shelf.collection.name!r} and {part.collection!r} were made at different "
                     "ratios; memories of the two cannot stand beside one another."
                 )
-            numbers = shelf.numbers(part.documents)
-            if not numbers:
-                raise EmptyCollectionError(f"Collection {part.collection!r} is empty: add documents before asking it.")
+            numbers = self._numbers(part, shelf)
             limit = part.max_windows or model.config.max_windows
             route = shelf.route(request.question, numbers, room, limit)
             if not route.chosen:
@@ -187,6 +201,52 @@ class Asker:
             laid.append(_Laid(shelf, route))
             room -= sum(window.slots for window in laid[-1].windows)
         return laid
+
+    def _numbers(self, part: Part, shelf: Shelf) -> Sequence[int]:
+        numbers = shelf.numbers(part.documents)
+        if part.windows is not None:
+            numbers = [number for number in numbers if shelf.windows[number].key in part.windows]
+        if numbers:
+            return numbers
+        if not shelf.windows:
+            raise EmptyCollectionError(f"Collection {part.collection!r} is empty: add documents before asking it.")
+        raise EmptyCollectionError(
+            f"None of the {len(shelf.windows)} windows of collection {part.collection!r} were chosen, so there is "
+            "nothing to answer from: name documents that it has, or leave the choice out."
+        )
+
+    def cover(self, request: Request) -> list[Request]:
+        """Split a request into some that together read every window of its collections, each as many as fit.
+
+        Raises:
+            RCCError: As in `prepare`.
+        """
+        model = self._model()
+        found: list[Request] = []
+        room = self._room(request, model)[1]
+        for part in request.parts:
+            shelf = self._shelves.get(part.collection)
+            limit = part.max_windows or model.config.max_windows or len(shelf.windows)
+            page: set[str] = set()
+            slots = count = 0
+            pages = [page]
+            for number in self._numbers(part, shelf):
+                window = shelf.windows[number]
+                if page and (slots + window.slots > room or count == limit):
+                    pages.append(page := set())
+                    slots = count = 0
+                page.add(window.key)
+                slots, count = slots + window.slots, count + 1
+            found += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
+        return found
+
+    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+        asked = request.alone
+        if asked is not None:
+            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
+        else:
+            prompt = lay_out(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+        return prompt, model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
 
     def _changed(self, laid: _Laid) -> bool:
         collection = laid.shelf.collection
@@ -212,15 +272,10 @@ class Asker:
             source_tokens=sum(window.tokens for window in windows),
         )
         timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
-        sources = tuple(
-            each.shelf.source(number, float(each.route.scores[number]))
-            for each in one.laid
-            for number in each.route.ranked[: one.request.sources]
-        )[: one.request.sources]
         collection = one.laid[0].shelf.collection if one.laid else None
         return Answer(
             generation.text,
-            sources,
+            one.sources,
             usage,
             timings,
             generation.finish_reason,

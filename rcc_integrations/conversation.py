@@ -80,7 +80,7 @@ def request_of(
         reader: The reader that will answer.
         told: The conversation.
         settings: `collection`, `documents`, `max_windows`, `sources`, `max_tokens`, `min_tokens`, `temperature`,
-            `top_p`, `top_k`, `repetition_penalty`, `seed`.
+            `top_p`, `top_k`, `repetition_penalty`, `seed`; `windows`, if only some are to be read.
         stop: Strings that end an answer.
         functions: Tools: name, description, JSON schema of parameters.
         tool_choice: See `tools.chosen`.
@@ -100,7 +100,7 @@ def request_of(
     if settings["collection"] is not None:
         documents = settings["documents"]
         chosen = tuple(documents) if documents is not None else None
-        parts.append(Part(settings["collection"], chosen, settings["max_windows"]))
+        parts.append(Part(settings["collection"], chosen, settings["max_windows"], settings.get("windows")))
     options = options_of(settings, stop)
     return Request(told.question, tuple(parts), tuple(turns), options, grammar, settings["sources"])
 

@@ -304,6 +304,20 @@ class RCCReader:
         """Choose a request's windows and load their memories, without generating; for counting positions beforehand."""
         return self._asker.prepare(request)
 
+    def cover(self, request: Request) -> list[Request]:
+        """Split a request over more memory than fits into requests that together read every window.
+
+        Args:
+            request: The request.
+
+        Returns:
+            Requests that differ in their windows alone; one if everything fits.
+
+        Raises:
+            RCCError: As in `ask`.
+        """
+        return self._asker.cover(request)
+
     def search(
         self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
     ) -> list[Source]:

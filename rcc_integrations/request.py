@@ -8,6 +8,7 @@ from typing import Any
 from rcc_integrations.chat import Turn, merged
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Part:
         collection: Name of the collection.
         documents: Ids of the documents; all if not given.
         max_windows: The most windows of it; what the model was trained with if not given.
+        windows: Keys of the windows; all if not given. Those that are gone by then are left out.
 
     Raises:
         ConfigError: If `max_windows` is not a whole number above 0.
@@ -26,6 +28,7 @@ class Part:
     collection: str
     documents: tuple[str, ...] | None = None
     max_windows: int | None = None
+    windows: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         most = self.max_windows
@@ -44,6 +47,7 @@ class Request:
         options: How to generate.
         grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
         sources: How many windows to name.
+        watch: Told of the steps of the work, in the thread that does it.
 
     Raises:
         ConfigError: If the question is empty, or `sources` is not a whole number from 0.
@@ -55,6 +59,7 @@ class Request:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     grammar: Any = None
     sources: int = 3
+    watch: Watch | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):

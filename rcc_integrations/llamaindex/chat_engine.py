@@ -1,0 +1,152 @@
+"""`RCCChatEngine`: conversations about an index's memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine, StreamingAgentChatResponse
+from llama_index.core.memory import BaseMemory, ChatMemoryBuffer
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.types import ChatResponseAsyncGen, ChatResponseGen
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from rcc_integrations.answer import Answer
+from rcc_integrations.llamaindex.llm import RCCLLM
+from rcc_integrations.llamaindex.messages import figures
+from rcc_integrations.llamaindex.nodes import window_nodes
+
+if TYPE_CHECKING:
+    from rcc_integrations.llamaindex.index import RCCMemoryIndex
+
+
+class RCCChatEngine(BaseChatEngine):  # type: ignore[misc]
+    """Talks about documents: the history goes along in clear, the documents stay in memory.
+
+    A question that fails leaves the history as it was.
+
+    Args:
+        index: The index.
+        llm: How to generate.
+        memory: Keeps the history; one that holds half of the decoder's positions if not given.
+        chat_history: What was said before.
+        system_prompt: Said at the beginning of every conversation.
+        similarity_top_k: How many windows an answer names in `source_nodes`.
+        filters: Answer only from documents whose metadata pass.
+        doc_ids: Answer only from these documents.
+        max_windows: The most windows in memory; what the model was trained with if not given.
+    """
+
+    def __init__(
+        self,
+        index: RCCMemoryIndex,
+        llm: RCCLLM,
+        memory: BaseMemory | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        system_prompt: str | None = None,
+        similarity_top_k: int = 3,
+        filters: MetadataFilters | None = None,
+        doc_ids: list[str] | None = None,
+        max_windows: int | None = None,
+    ) -> None:
+        self._index, self._llm, self._filters, self._doc_ids = index, llm, filters, doc_ids
+        self._settings = {"max_windows": max_windows, "sources": similarity_top_k}
+        self._memory = memory or ChatMemoryBuffer.from_defaults(
+            token_limit=llm.metadata.context_window // 2, tokenizer_fn=llm.token_ids
+        )
+        if chat_history is not None:
+            self._memory.set(chat_history)
+        self._system = [ChatMessage(system_prompt, role=MessageRole.SYSTEM)] if system_prompt else []
+
+    def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
+        """Answer a message.
+
+        Args:
+            message: What the user says.
+            chat_history: Put in the place of what was said before.
+        """
+        if chat_history is not None:
+            self._memory.set(chat_history)
+        said = ChatMessage(message, role=MessageRole.USER)
+        response = self._llm.chat(self._messages(said), **self._chosen())
+        self._memory.put_messages([said, response.message])
+        return _reply(response)
+
+    async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
+        """Answer a message without blocking the event loop; see `chat`."""
+        if chat_history is not None:
+            await self._memory.aset(chat_history)
+        said = ChatMessage(message, role=MessageRole.USER)
+        messages, chosen = await asyncio.to_thread(lambda: (self._messages(said), self._chosen()))
+        response = await self._llm.achat(messages, **chosen)
+        await self._memory.aput_messages([said, response.message])
+        return _reply(response)
+
+    def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
+        """Answer a message piece by piece; the history is written when the answer has been read."""
+        if chat_history is not None:
+            self._memory.set(chat_history)
+        said = ChatMessage(message, role=MessageRole.USER)
+        messages, chosen = self._messages(said), self._chosen()
+        sources = self._sources(messages, chosen)
+        chunks = self._llm.stream_chat(messages, **chosen)
+
+        def remembered() -> ChatResponseGen:
+            last = None
+            try:
+                for last in chunks:
+                    yield last
+            finally:
+                if last is not None:
+                    self._memory.put_messages([said, last.message])
+
+        # Not through LlamaIndex's own thread, whose reader spins while it waits.
+        return StreamingAgentChatResponse(chat_stream=remembered(), source_nodes=sources, is_writing_to_memory=False)
+
+    async def astream_chat(
+        self, message: str, chat_history: list[ChatMessage] | None = None
+    ) -> StreamingAgentChatResponse:
+        """Answer a message piece by piece without blocking the event loop; see `stream_chat`."""
+        if chat_history is not None:
+            await self._memory.aset(chat_history)
+        said = ChatMessage(message, role=MessageRole.USER)
+        messages, chosen = await asyncio.to_thread(lambda: (self._messages(said), self._chosen()))
+        sources = await asyncio.to_thread(self._sources, messages, chosen)
+        chunks = await self._llm.astream_chat(messages, **chosen)
+
+        async def remembered() -> ChatResponseAsyncGen:
+            last = None
+            try:
+                async for last in chunks:
+                    yield last
+            finally:
+                if last is not None:
+                    await self._memory.aput_messages([said, last.message])
+
+        return StreamingAgentChatResponse(achat_stream=remembered(), source_nodes=sources, is_writing_to_memory=False)
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self._memory.reset()
+
+    @property
+    def chat_history(self) -> list[ChatMessage]:
+        """What was said."""
+        found: list[ChatMessage] = self._memory.get_all()
+        return found
+
+    def _messages(self, said: ChatMessage) -> list[ChatMessage]:
+        return [*self._system, *self._memory.get(), said]
+
+    def _chosen(self) -> dict[str, Any]:
+        documents = self._index.choose(self._filters, self._doc_ids)
+        return {**self._settings, "collection": self._index.collection, "documents": documents}
+
+    def _sources(self, messages: list[ChatMessage], chosen: dict[str, Any]) -> list[NodeWithScore]:
+        return window_nodes(self._llm.sources_of(messages, **chosen))
+
+
+def _reply(response: ChatResponse) -> AgentChatResponse:
+    answer: Answer = response.raw
+    return AgentChatResponse(answer.text, source_nodes=window_nodes(answer.sources), metadata=figures(answer))

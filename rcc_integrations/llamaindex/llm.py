@@ -1,0 +1,230 @@
+"""`RCCLLM`: a LlamaIndex LLM that answers from compressed memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import BaseTool
+
+from rcc_integrations import waiting
+from rcc_integrations.answer import Answer
+from rcc_integrations.llamaindex.base_llm import MemoryLLM
+from rcc_integrations.llamaindex.messages import figures, response_of
+from rcc_integrations.tools import check_whole
+
+
+class RCCLLM(MemoryLLM):
+    """An LLM with a compressed memory store: documents are read once, questions are answered from memory.
+
+    Without a collection, and without documents in the messages, it is a plain chat model (the base model below).
+
+    Example:
+        ```python
+        from rcc_integrations.llamaindex import RCCLLM
+
+        llm = RCCLLM(store="memory/", collection="handbook")
+        llm.complete("Who approves leave?").text
+        ```
+
+    Args:
+        store: Folder of the store; a temporary one if not given.
+        collection: Collection to answer from.
+        documents: Ids of its documents to answer from; all if not given.
+        max_windows: The most windows in memory; what the model was trained with if not given.
+        sources: How many windows an answer names, in `raw.sources`.
+        compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
+        model: Folder or hub id of an RCC model; the default model of the package if not given.
+        base: Other place of its base model.
+        device: Such as `cpu` or `cuda`; chosen if not given.
+        dtype: `float32`, `bfloat16` or `float16`; chosen if not given.
+        reader: An open reader to share instead of opening `store`.
+        max_tokens: The most tokens of an answer.
+        min_tokens: Before so many tokens an answer does not end.
+        temperature: 0 is greedy.
+        top_p: Sample from the smallest set of tokens with this much probability.
+        top_k: Sample from this many most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens already written become less likely.
+        seed: Makes sampling repeatable.
+        stop: Strings that end an answer; those of a call are added to them.
+        timeout: Seconds after which an answer is given up.
+    """
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation; settings of this call may be given by name."""
+        request = self.request(messages, **kwargs)
+        return self._response(waiting.answer(self.memory, request, self.timeout), kwargs)
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer without blocking the event loop; see `chat`."""
+        request = await asyncio.to_thread(self.request, messages, **kwargs)
+        return self._response(await waiting.aanswer(self.memory, request, self.timeout), kwargs)
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer piece by piece; the last item holds the whole answer, and has it as `raw`."""
+        request = self.request(messages, **kwargs)
+
+        def gen() -> ChatResponseGen:
+            said, held = "", _wants_calls(kwargs)
+            with closing(waiting.pieces(self.memory, request, self.timeout, held=held)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield self._response(piece, kwargs, held=held)
+
+        return gen()
+
+    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Answer piece by piece without blocking the event loop; see `stream_chat`."""
+        request = await asyncio.to_thread(self.request, messages, **kwargs)
+
+        async def gen() -> ChatResponseAsyncGen:
+            said, held = "", _wants_calls(kwargs)
+            async with aclosing(waiting.apieces(self.memory, request, self.timeout, held=held)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield self._response(piece, kwargs, held=held)
+
+        return gen()
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt, which goes into the chat template as what the user says.
+
+        Args:
+            prompt: The prompt.
+            formatted: Whether `completion_to_prompt` was applied already.
+            **kwargs: Settings of this call.
+        """
+        request = self.request(self._said(prompt, formatted), **kwargs)
+        return _completion(self._whole(waiting.answer(self.memory, request, self.timeout), kwargs))
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt without blocking the event loop; see `complete`."""
+        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
+        return _completion(self._whole(await waiting.aanswer(self.memory, request, self.timeout), kwargs))
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Answer a prompt piece by piece; see `complete`."""
+        request = self.request(self._said(prompt, formatted), **kwargs)
+
+        def gen() -> CompletionResponseGen:
+            said = ""
+            with closing(waiting.pieces(self.memory, request, self.timeout)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(self._whole(piece, kwargs), delta="")
+
+        return gen()
+
+    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
+        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
+
+        async def gen() -> CompletionResponseAsyncGen:
+            said = ""
+            async with aclosing(waiting.apieces(self.memory, request, self.timeout)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(self._whole(piece, kwargs), delta="")
+
+        return gen()
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or [])
+        if user_msg is not None:
+            messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
+        choice = kwargs.pop("tool_choice", None) or ("any" if tool_required else "auto")
+        told = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        return {"messages": messages, "tools": told, "tool_choice": choice, **kwargs}
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Return the calls of a response.
+
+        Args:
+            response: The response.
+            error_on_no_tool_call: Whether it must hold one.
+            **kwargs: None are known.
+
+        Raises:
+            ValueError: If it must and does not.
+        """
+        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        if not calls and error_on_no_tool_call:
+            said = response.message.content
+            raise ValueError(f"The model called no tool; it said {said!r:.200}. Ask with tool_required=True.")
+        return [
+            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=call.tool_kwargs)
+            for call in calls
+        ]
+
+    def _said(self, prompt: str, formatted: bool) -> list[ChatMessage]:
+        return [ChatMessage(prompt if formatted else self.completion_to_prompt(prompt), role=MessageRole.USER)]
+
+    def _whole(self, answer: Answer, kwargs: dict[str, Any]) -> Answer:
+        forced = _wants_calls(kwargs) and kwargs.get("tool_choice") not in (None, "auto")
+        if forced or kwargs.get("response_format") is not None:
+            check_whole(answer)
+        return answer
+
+    def _response(self, answer: Answer, kwargs: dict[str, Any], *, held: bool | None = None) -> ChatResponse:
+        found = response_of(self._whole(answer, kwargs), wants_calls=_wants_calls(kwargs))
+        if held is not None:
+            found.delta = (found.message.content or "") if held else ""
+        return found
+
+
+def _wants_calls(kwargs: dict[str, Any]) -> bool:
+    return bool(kwargs.get("tools")) and kwargs.get("tool_choice") not in ("none", False)
+
+
+def _part(said: str, piece: str) -> ChatResponse:
+    return ChatResponse(message=ChatMessage(said, role=MessageRole.ASSISTANT), delta=piece)
+
+
+def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:
+    return CompletionResponse(text=answer.text, raw=answer, delta=delta, additional_kwargs=figures(answer))

@@ -1,0 +1,112 @@
+"""LlamaIndex's messages as turns of a conversation, and answers as its responses."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    DocumentBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from rcc_integrations.answer import Answer
+from rcc_integrations.chat import Role, Turn
+from rcc_integrations.conversation import Conversation
+from rcc_integrations.errors import ConfigError, UnreadableFileError
+from rcc_integrations.tools import call_text, read_calls
+
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "chatbot": "assistant", "model": "assistant",
+                           "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip
+
+
+def conversation(
+    messages: Sequence[ChatMessage], compress_over: int | None, count: Callable[[str], int]
+) -> Conversation:
+    """Read messages.
+
+    Args:
+        messages: In order.
+        compress_over: Texts of users and tools with more tokens than this become documents; `None` for never.
+        count: Returns the number of tokens of a text.
+
+    Raises:
+        ConfigError: If a message holds what the model cannot read, such as an image.
+    """
+    found = Conversation()
+    for message in messages:
+        role = _ROLES[message.role.value]
+        texts: list[str] = []
+        documents: list[str] = []
+        calls: list[str] = []
+        for block in message.blocks:
+            if isinstance(block, TextBlock):
+                texts.append(block.text)
+            elif isinstance(block, DocumentBlock):
+                documents.append(_document(block))
+            elif isinstance(block, ToolCallBlock):
+                calls.append(call_text(block.tool_name, block.tool_kwargs))
+            elif not isinstance(block, ThinkingBlock):
+                raise ConfigError(
+                    f"A message holds a content block of type {block.block_type!r}, which this model cannot read; it "
+                    "reads text, and documents as DocumentBlock."
+                )
+        said = found.take(role, texts, documents, compress_over, count)
+        said = "\n".join([*([said] if said else []), *calls])
+        if role == "tool":
+            said = f"Result of {message.additional_kwargs.get('name') or 'the function'}: {said}"
+        found.turns.append(Turn(role, said))
+    return found
+
+
+def response_of(answer: Answer, *, wants_calls: bool, delta: str | None = None) -> ChatResponse:
+    """Return an answer as a response.
+
+    Args:
+        answer: The answer; it is the response's `raw`.
+        wants_calls: Whether calls of tools in it are to be read.
+        delta: What was not shown of it so far, in a stream.
+    """
+    content, calls = read_calls(answer.text) if wants_calls else (answer.text, [])
+    blocks: list[Any] = [TextBlock(text=content)] if content or not calls else []
+    blocks += [ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments) for call in calls]
+    message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+    if calls:
+        message.additional_kwargs["tool_calls"] = [asdict(call) for call in calls]
+    return ChatResponse(message=message, raw=answer, delta=delta, additional_kwargs=figures(answer))
+
+
+def figures(answer: Answer) -> dict[str, Any]:
+    """Return what an answer took, with the names that LlamaIndex's token counter looks for."""
+    given = answer.usage.memory_slots + answer.usage.question_tokens
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": answer.usage.answer_tokens,
+        "total_tokens": given + answer.usage.answer_tokens,
+        "memory_slots": answer.usage.memory_slots,
+        "finish_reason": answer.finish_reason,
+        "timings": asdict(answer.timings),
+    }
+
+
+def _document(block: DocumentBlock) -> str:
+    from rcc_integrations.files.examine import examine_stream
+    from rcc_integrations.files.source import SIZE_LIMIT, SourceFile
+
+    if block.url is not None:
+        raise ConfigError(f"Fetch the document block's {str(block.url)!r} first; nothing is fetched at run time.")
+    place = Path(str(block.path)) if block.path else None
+    suffix = (place.suffix if place else "") or mimetypes.guess_extension(block.document_mimetype or "") or ".txt"
+    name = place.name if place else f"{block.title or 'document'}{suffix}"
+    found = examine_stream(name, block.resolve_document(), SIZE_LIMIT)
+    if not isinstance(found, SourceFile):
+        raise UnreadableFileError(f"The document block {name!r} cannot be read: {found.reason}.")
+    return found.read().text

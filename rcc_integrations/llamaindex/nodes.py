@@ -1,0 +1,110 @@
+"""LlamaIndex's nodes as documents of a collection, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    MetadataMode,
+    NodeRelationship,
+    NodeWithScore,
+    RelatedNodeInfo,
+    TextNode,
+)
+from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
+
+from rcc_integrations.answer import Source
+from rcc_integrations.document import Document as RCCDocument
+from rcc_integrations.document import digest_of
+from rcc_integrations.llamaindex.whole import SUFFIX, whole
+from rcc_integrations.memory.records import DocumentRecord
+
+#: Key of a stored document's metadata under which its node is kept, without text and metadata.
+NODE = "_llama_index"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A document of the collection as LlamaIndex sees it.
+
+    Args:
+        document: Its id in the collection.
+        node: Id of the node.
+        source: Id of the LlamaIndex document that the node was made from, if known.
+        hash: That document's hash when it was put in.
+        metadata: The node's metadata.
+    """
+
+    document: str
+    node: str
+    source: str | None
+    hash: str | None
+    metadata: dict[str, Any]
+
+
+def as_node(node: BaseNode) -> BaseNode:
+    """Return a node with a source: a bare document becomes its own."""
+    return whole(node) if isinstance(node, Document) and node.ref_doc_id is None else node
+
+
+def document_of(node: BaseNode, hashes: Mapping[str, str]) -> RCCDocument:
+    """Return a node as a document of the collection.
+
+    Args:
+        node: The node; whole documents keep the document's id, other nodes their own.
+        hashes: Hashes of the documents that nodes were made from, where known.
+    """
+    kept = doc_to_json(node)
+    for name in ("text", "metadata", "embedding"):
+        kept["__data__"].pop(name, None)
+    source = node.source_node
+    kept["hash"] = hashes.get(source.node_id, source.hash) if source is not None else None
+    metadata = {**node.metadata, NODE: json.loads(json.dumps(kept))}
+    text = node.get_content(MetadataMode.NONE)
+    id = source.node_id if source is not None and node.node_id == source.node_id + SUFFIX else node.node_id
+    described = json.dumps(RCCDocument(id, text, metadata=metadata).metadata, sort_keys=True)
+    return RCCDocument(id, text, digest_of(f"{described}\n{text}".encode()), metadata)
+
+
+def stored(record: DocumentRecord) -> Stored:
+    """Read a document's record; one that did not come through LlamaIndex is its own source."""
+    metadata: dict[str, Any] = dict(record.metadata)
+    kept = metadata.pop(NODE, None)
+    if kept is None:
+        return Stored(record.id, record.id + SUFFIX, record.id, None, metadata)
+    source = kept["__data__"].get("relationships", {}).get(NodeRelationship.SOURCE.value)
+    return Stored(record.id, kept["__data__"]["id_"], source["node_id"] if source else None, kept["hash"], metadata)
+
+
+def node_of(id: str, metadata: Mapping[str, Any], text: str) -> BaseNode:
+    """Return the node that a stored document was made from."""
+    given = dict(metadata)
+    kept = given.pop(NODE, None)
+    if kept is None:
+        related = RelatedNodeInfo(node_id=id)
+        source = {NodeRelationship.SOURCE: related}
+        return TextNode(id_=id + SUFFIX, text=text, metadata=given, relationships=source)
+    node = json_to_doc({**kept, "__data__": {**kept["__data__"], "text": text, "metadata": given}})
+    if node.get_content(MetadataMode.NONE) != text:
+        node.set_content(text)  # type: ignore[attr-defined]
+    return node
+
+
+def window_node(source: Source) -> NodeWithScore:
+    """Return a window as a node: its text, its place in the document it came from, and the document's metadata."""
+    node = node_of(source.document, source.metadata, source.text)
+    shift = getattr(node, "start_char_idx", None) or 0
+    node.id_ = f"{node.node_id}:{source.start}-{source.end}"
+    node.start_char_idx = shift + source.start  # type: ignore[attr-defined]
+    node.end_char_idx = shift + source.end  # type: ignore[attr-defined]
+    return NodeWithScore(node=node, score=source.score)
+
+
+def window_nodes(sources: Iterable[Source]) -> list[NodeWithScore]:
+    """Return windows as nodes; see `window_node`."""
+    return [window_node(source) for source in sources]

@@ -1,0 +1,56 @@
+"""`RCCMemoryRetriever`: the windows of a collection that fit a query best."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from rcc_integrations.errors import ConfigError
+from rcc_integrations.llamaindex.nodes import window_nodes
+
+if TYPE_CHECKING:
+    from rcc_integrations.llamaindex.index import RCCMemoryIndex
+
+
+class RCCMemoryRetriever(BaseRetriever):  # type: ignore[misc]
+    """Returns the windows that share most with a query, best first; no model is needed.
+
+    Args:
+        index: The index.
+        similarity_top_k: How many windows.
+        filters: Search only documents whose metadata pass.
+        doc_ids: Search only these documents.
+        **kwargs: Of `BaseRetriever`.
+
+    Raises:
+        ConfigError: If `similarity_top_k` is not a whole number above 0.
+    """
+
+    def __init__(
+        self,
+        index: RCCMemoryIndex,
+        similarity_top_k: int = 4,
+        filters: MetadataFilters | None = None,
+        doc_ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(similarity_top_k, int) or similarity_top_k < 1:
+            raise ConfigError(f"similarity_top_k must be a whole number of at least 1; it is {similarity_top_k!r}.")
+        self._index, self._top_k, self._filters, self._doc_ids = index, similarity_top_k, filters, doc_ids
+        super().__init__(**kwargs)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if self._index.is_empty:
+            return []
+        chosen = self._index.choose(self._filters, self._doc_ids)
+        if chosen is not None and not chosen:
+            return []
+        reader, collection = self._index.reader, self._index.collection
+        return window_nodes(reader.search(collection, query_bundle.query_str, self._top_k, documents=chosen))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
