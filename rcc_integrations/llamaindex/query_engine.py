@@ -91,6 +91,9 @@ class RCCQueryEngine(BaseQueryEngine):  # type: ignore[misc]
         found: list[NodeWithScore] = await self._retriever().aretrieve(query_bundle)
         return found
 
+    def _get_prompt_modules(self) -> dict[str, Any]:
+        return {}
+
     def _retriever(self) -> RCCMemoryRetriever:
         return RCCMemoryRetriever(self._index, self._top_k, self._filters, self._doc_ids)
 
