@@ -56,3 +56,15 @@ def test_no_pickle_and_no_torch_load_in_the_package():
         assert "pickle.load" not in source, path
         assert "import pickle" not in source, path
         assert "trust_remote_code=True" not in source, path
+
+
+def test_public_names_of_llamaindex():
+    pytest.importorskip("llama_index.core")
+    from rcc_integrations import llamaindex
+
+    assert llamaindex.__all__ == [
+        "RCCLLM", "RCCChatEngine", "RCCCompressEvent", "RCCGenerateEvent", "RCCLoadEvent", "RCCMemoryIndex",
+        "RCCMemoryRetriever", "RCCMemoryStruct", "RCCQueryEngine", "RCCRouteEvent", "RCCSelector", "WholeDocuments",
+    ]  # fmt: skip
+    for name in llamaindex.__all__:
+        assert getattr(llamaindex, name).__doc__

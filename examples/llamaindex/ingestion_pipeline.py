@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_index.core import Document
-from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
@@ -38,7 +38,11 @@ def ingest(pipeline: IngestionPipeline, index: RCCMemoryIndex, documents: Sequen
 
 def make_pipeline() -> IngestionPipeline:
     """Build the pipeline; its docstore knows what was seen."""
-    return IngestionPipeline(transformations=[WholeDocuments(), NoHeadings()], docstore=SimpleDocumentStore())
+    return IngestionPipeline(
+        transformations=[WholeDocuments(), NoHeadings()],
+        docstore=SimpleDocumentStore(),
+        docstore_strategy=DocstoreStrategy.DUPLICATES_ONLY,
+    )
 
 
 def main(store: str = "memory") -> tuple[int, int]:

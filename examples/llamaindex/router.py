@@ -9,10 +9,9 @@ from pathlib import Path
 
 from llama_index.core import Document
 from llama_index.core.query_engine import RouterQueryEngine
-from llama_index.core.selectors import PydanticSingleSelector
 from llama_index.core.tools import QueryEngineTool
 
-from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
+from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex, RCCSelector
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -24,7 +23,7 @@ def make_router(llm: RCCLLM) -> RouterQueryEngine:
         document = Document(id_=name, text=(DATA / name).read_text("utf-8"))
         index = RCCMemoryIndex.from_documents([document], llm=llm, collection=f"router-{name}")
         tools.append(QueryEngineTool.from_defaults(index.as_query_engine(), name=name[:-3], description=about))
-    return RouterQueryEngine.from_defaults(tools, llm=llm, selector=PydanticSingleSelector.from_defaults(llm=llm))
+    return RouterQueryEngine.from_defaults(tools, llm=llm, selector=RCCSelector(llm))
 
 
 def main(store: str = "memory", question: str = "When does the ferry leave?") -> str:

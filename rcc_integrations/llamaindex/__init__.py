@@ -16,6 +16,7 @@ from rcc_integrations.llamaindex.index import RCCMemoryIndex
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.query_engine import RCCQueryEngine
 from rcc_integrations.llamaindex.retriever import RCCMemoryRetriever
+from rcc_integrations.llamaindex.selector import RCCSelector
 from rcc_integrations.llamaindex.struct import RCCMemoryStruct
 from rcc_integrations.llamaindex.whole import WholeDocuments
 
@@ -30,5 +31,6 @@ __all__ = [
     "RCCMemoryStruct",
     "RCCQueryEngine",
     "RCCRouteEvent",
+    "RCCSelector",
     "WholeDocuments",
 ]

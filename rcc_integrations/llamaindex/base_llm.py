@@ -27,7 +27,7 @@ PER_CALL = ("collection", "documents", "windows", "max_windows", "sources", "max
 _KNOWN = {*PER_CALL, "stop", "tools", "tool_choice", "response_format"}
 
 
-class MemoryLLM(FunctionCallingLLM):  # type: ignore[misc]
+class MemoryLLM(FunctionCallingLLM):
     """Settings and requests of an LLM over compressed memory; see `RCCLLM` for what they mean."""
 
     store: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rcc_integrations.llamaindex.index import RCCMemoryIndex
 
 
-class RCCChatEngine(BaseChatEngine):  # type: ignore[misc]
+class RCCChatEngine(BaseChatEngine):
     """Talks about documents: the history goes along in clear, the documents stay in memory.
 
     A question that fails leaves the history as it was.
@@ -153,5 +153,5 @@ class RCCChatEngine(BaseChatEngine):  # type: ignore[misc]
 
 
 def _reply(response: ChatResponse) -> AgentChatResponse:
-    answer: Answer = response.raw
+    answer = cast(Answer, response.raw)
     return AgentChatResponse(answer.text, source_nodes=window_nodes(answer.sources), metadata=figures(answer))

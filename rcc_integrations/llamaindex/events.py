@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span import active_span_id
 
@@ -17,7 +17,7 @@ from rcc_integrations.watching import Step, Watch
 dispatcher = get_dispatcher(__name__)
 
 
-class RCCCompressEvent(BaseEvent):  # type: ignore[misc]
+class RCCCompressEvent(BaseEvent):
     """Documents were compressed into a collection."""
 
     collection: str
@@ -33,7 +33,7 @@ class RCCCompressEvent(BaseEvent):  # type: ignore[misc]
         return "RCCCompressEvent"
 
 
-class RCCRouteEvent(BaseEvent):  # type: ignore[misc]
+class RCCRouteEvent(BaseEvent):
     """Windows were chosen for a question."""
 
     windows: int = 0
@@ -46,7 +46,7 @@ class RCCRouteEvent(BaseEvent):  # type: ignore[misc]
         return "RCCRouteEvent"
 
 
-class RCCLoadEvent(BaseEvent):  # type: ignore[misc]
+class RCCLoadEvent(BaseEvent):
     """Memories were brought into a prefix."""
 
     memory_slots: int = 0
@@ -59,7 +59,7 @@ class RCCLoadEvent(BaseEvent):  # type: ignore[misc]
         return "RCCLoadEvent"
 
 
-class RCCGenerateEvent(BaseEvent):  # type: ignore[misc]
+class RCCGenerateEvent(BaseEvent):
     """An answer was written."""
 
     question_tokens: int = 0

@@ -13,7 +13,7 @@ from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.indices.registry import INDEX_STRUCT_TYPE_TO_INDEX_CLASS
 from llama_index.core.ingestion import run_transformations
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.schema import BaseNode, Document, IndexNode, TransformComponent
 from llama_index.core.storage.docstore.types import RefDocInfo
 from llama_index.core.storage.storage_context import StorageContext
@@ -36,7 +36,7 @@ dispatcher = get_dispatcher(__name__)
 _log = logging.getLogger(__name__)
 
 
-class RCCMemoryIndex(AsyncTwins, BaseIndex[RCCMemoryStruct]):  # type: ignore[misc]
+class RCCMemoryIndex(AsyncTwins, BaseIndex[RCCMemoryStruct]):
     """An index that compresses documents into memory once, and answers from it; no embedding model is needed.
 
     What is put in is durable when the call returns. The store alone says what is there; LlamaIndex's docstore is
@@ -224,7 +224,7 @@ class RCCMemoryIndex(AsyncTwins, BaseIndex[RCCMemoryStruct]):  # type: ignore[mi
         self._insert(nodes)
         return self._index_struct
 
-    @dispatcher.span  # type: ignore[untyped-decorator]
+    @dispatcher.span
     def _insert(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
         _no_options(insert_kwargs)
         taken = [as_node(node) for node in nodes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from typing import Any
@@ -65,19 +66,19 @@ class RCCLLM(MemoryLLM):
         timeout: Seconds after which an answer is given up.
     """
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation; settings of this call may be given by name."""
         request = self.request(messages, **kwargs)
         return self._response(waiting.answer(self.memory, request, self.timeout), kwargs)
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer without blocking the event loop; see `chat`."""
         request = await asyncio.to_thread(self.request, messages, **kwargs)
         return self._response(await waiting.aanswer(self.memory, request, self.timeout), kwargs)
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer piece by piece; the last item holds the whole answer, and has it as `raw`."""
         request = self.request(messages, **kwargs)
@@ -94,7 +95,7 @@ class RCCLLM(MemoryLLM):
 
         return gen()
 
-    @llm_chat_callback()  # type: ignore[untyped-decorator]
+    @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer piece by piece without blocking the event loop; see `stream_chat`."""
         request = await asyncio.to_thread(self.request, messages, **kwargs)
@@ -111,7 +112,7 @@ class RCCLLM(MemoryLLM):
 
         return gen()
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt, which goes into the chat template as what the user says.
 
@@ -123,13 +124,13 @@ class RCCLLM(MemoryLLM):
         request = self.request(self._said(prompt, formatted), **kwargs)
         return _completion(self._whole(waiting.answer(self.memory, request, self.timeout), kwargs))
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt without blocking the event loop; see `complete`."""
         request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
         return _completion(self._whole(await waiting.aanswer(self.memory, request, self.timeout), kwargs))
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a prompt piece by piece; see `complete`."""
         request = self.request(self._said(prompt, formatted), **kwargs)
@@ -146,7 +147,7 @@ class RCCLLM(MemoryLLM):
 
         return gen()
 
-    @llm_completion_callback()  # type: ignore[untyped-decorator]
+    @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
         request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
@@ -198,12 +199,13 @@ class RCCLLM(MemoryLLM):
             said = response.message.content
             raise ValueError(f"The model called no tool; it said {said!r:.200}. Ask with tool_required=True.")
         return [
-            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=call.tool_kwargs)
+            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
             for call in calls
         ]
 
     def _said(self, prompt: str, formatted: bool) -> list[ChatMessage]:
-        return [ChatMessage(prompt if formatted else self.completion_to_prompt(prompt), role=MessageRole.USER)]
+        apply: Any = self.completion_to_prompt
+        return [ChatMessage(prompt if formatted else apply(prompt), role=MessageRole.USER)]
 
     def _whole(self, answer: Answer, kwargs: dict[str, Any]) -> Answer:
         forced = _wants_calls(kwargs) and kwargs.get("tool_choice") not in (None, "auto")
@@ -216,6 +218,12 @@ class RCCLLM(MemoryLLM):
         if held is not None:
             found.delta = (found.message.content or "") if held else ""
         return found
+
+
+def _arguments(call: ToolCallBlock) -> dict[str, Any]:
+    # Blocks of ours hold a dict; those of other models may hold JSON.
+    given: dict[str, Any] = json.loads(call.tool_kwargs) if isinstance(call.tool_kwargs, str) else call.tool_kwargs
+    return given
 
 
 def _wants_calls(kwargs: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import mimetypes
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -106,7 +106,7 @@ def _document(block: DocumentBlock) -> str:
     place = Path(str(block.path)) if block.path else None
     suffix = (place.suffix if place else "") or mimetypes.guess_extension(block.document_mimetype or "") or ".txt"
     name = place.name if place else f"{block.title or 'document'}{suffix}"
-    found = examine_stream(name, block.resolve_document(), SIZE_LIMIT)
+    found = examine_stream(name, cast(BinaryIO, block.resolve_document()), SIZE_LIMIT)
     if not isinstance(found, SourceFile):
         raise UnreadableFileError(f"The document block {name!r} cannot be read: {found.reason}.")
     return found.read().text

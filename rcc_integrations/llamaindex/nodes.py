@@ -91,7 +91,7 @@ def node_of(id: str, metadata: Mapping[str, Any], text: str) -> BaseNode:
         return TextNode(id_=id + SUFFIX, text=text, metadata=given, relationships=source)
     node = json_to_doc({**kept, "__data__": {**kept["__data__"], "text": text, "metadata": given}})
     if node.get_content(MetadataMode.NONE) != text:
-        node.set_content(text)  # type: ignore[attr-defined]
+        node.set_content(text)
     return node
 
 

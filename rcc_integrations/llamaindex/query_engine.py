@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MODES = ("compact", "tree_summarize", "refine", "accumulate")
 
 
-class RCCQueryEngine(BaseQueryEngine):  # type: ignore[misc]
+class RCCQueryEngine(BaseQueryEngine):
     """Answers questions from compressed memory.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rcc_integrations.llamaindex.index import RCCMemoryIndex
 
 
-class RCCMemoryRetriever(BaseRetriever):  # type: ignore[misc]
+class RCCMemoryRetriever(BaseRetriever):
     """Returns the windows that share most with a query, best first; no model is needed.
 
     Args:

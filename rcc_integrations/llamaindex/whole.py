@@ -11,7 +11,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeRelationship, Te
 SUFFIX = "#whole"
 
 
-class WholeDocuments(TransformComponent):  # type: ignore[misc]
+class WholeDocuments(TransformComponent):
     """Turns every document into one node with the document as its source.
 
     It stands where a node parser would, in an index or an `IngestionPipeline`. Nodes that have a source already are
