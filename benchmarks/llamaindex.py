@@ -104,7 +104,7 @@ def compare(model: RCCModel, folder: Path, most: int) -> None:
         rows, positions = [], []
         engine = memory.as_query_engine(streaming=True)
         for question, answers in asked:
-            text, first, response = _timed(lambda q=question: engine.query(q))
+            text, first = _timed(lambda q=question: engine.query(q))
             rows.append((best(token_f1, text, answers), first))
             positions.append(reader.prepare(llm.request([ChatMessage(question)], collection="qa")).prefix.slots)
         print(f"{len(documents)} documents, {len(asked)} questions, {mean(positions):.0f} positions of memory\n")
@@ -122,19 +122,19 @@ def compare(model: RCCModel, folder: Path, most: int) -> None:
         for (question, answers), room in zip(asked, positions, strict=True):
             top = max(1, round(room / size))
             engine = vectors.as_query_engine(llm=llm, similarity_top_k=top, streaming=True)
-            text, first, _ = _timed(lambda q=question, e=engine: e.query(q))
+            text, first = _timed(lambda q=question, e=engine: e.query(q))
             rows.append((best(token_f1, text, answers), first))
         _row("VectorStoreIndex", rows, built, _bytes(folder / "vectors"))
 
 
-def _timed(ask: Any) -> tuple[str, float, Any]:
+def _timed(ask: Any) -> tuple[str, float]:
     begun = time.perf_counter()
     response = ask()
     pieces, first = [], 0.0
     for piece in response.response_gen:
         first = first or time.perf_counter() - begun
         pieces.append(piece)
-    return "".join(pieces), first or time.perf_counter() - begun, response
+    return "".join(pieces), first or time.perf_counter() - begun
 
 
 def _row(name: str, rows: list[tuple[float, float]], built: float, size: int) -> None:
