@@ -42,7 +42,7 @@ test-langchain:
 .PHONY: test-langchain
 
 # The LlamaIndex tests on the lowest and the newest llama-index-core of the declared range, likewise.
-LLAMAINDEX ?= 0.14.0 newest
+LLAMAINDEX ?= 0.14.6 newest
 test-llamaindex:
 	@mkdir -p build
 	grep -vE '^(llama-index-[a-z]+|banks|griffe[a-z]*|marshmallow|nltk|setuptools|SQLAlchemy|tiktoken|tinytag|wrapt|Deprecated)==' \
