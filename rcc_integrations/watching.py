@@ -10,7 +10,8 @@ from typing import Literal
 #: `route` chooses windows, `load` brings their memories into a prefix, `generate` writes the answer.
 Step = Literal["route", "load", "generate"]
 
-#: Called with a step and its counts when it is done, with `None` in their place when it begins.
+#: Called with a step and its counts when it is done, with `None` in their place when it begins, with no counts when it
+#: failed.
 Watch = Callable[[Step, "dict[str, int] | None"], None]
 
 _log = logging.getLogger(__name__)

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import contextvars
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from llama_index.core.schema import BaseNode, Document
 
+from rcc_integrations.llamaindex.changing import ChangingIndex
 
-class AsyncTwins:
-    """Runs every changing method of the index in a thread; LlamaIndex's own twins would compress on the event loop."""
+T = TypeVar("T")
 
-    async def ainsert_nodes(self: Any, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
+
+class AsyncTwins(ChangingIndex):
+    """Runs every changing method in a thread; LlamaIndex's own twins would compress on the event loop.
+
+    The thread is the index's own: changes are done in the order in which they were asked for, and many that wait do not
+    take up the threads in which questions are prepared.
+    """
+
+    _worker: ThreadPoolExecutor
+
+    async def ainsert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
         """Do as `insert_nodes`."""
-        await asyncio.to_thread(self.insert_nodes, nodes, **insert_kwargs)
+        await self._aside(self.insert_nodes, nodes, **insert_kwargs)
 
-    async def ainsert(self: Any, document: Document, **insert_kwargs: Any) -> None:
+    async def ainsert(self, document: Document, **insert_kwargs: Any) -> None:
         """Do as `insert`."""
-        await asyncio.to_thread(self.insert, document, **insert_kwargs)
+        await self._aside(self.insert, document, **insert_kwargs)
 
     async def adelete_nodes(
-        self: Any, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
+        self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
     ) -> None:
         """Do as `delete_nodes`."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, delete_from_docstore, **delete_kwargs)
+        await self._aside(self.delete_nodes, node_ids, delete_from_docstore, **delete_kwargs)
 
-    async def adelete_ref_doc(
-        self: Any, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any
-    ) -> None:
+    async def adelete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
         """Do as `delete_ref_doc`."""
-        await asyncio.to_thread(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **delete_kwargs)
+        await self._aside(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **delete_kwargs)
 
-    async def aupdate_ref_doc(self: Any, document: Document, **update_kwargs: Any) -> None:
+    async def aupdate_ref_doc(self, document: Document, **update_kwargs: Any) -> None:
         """Do as `update_ref_doc`."""
-        await asyncio.to_thread(self.update_ref_doc, document, **update_kwargs)
+        await self._aside(self.update_ref_doc, document, **update_kwargs)
 
-    async def arefresh_ref_docs(self: Any, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
+    async def arefresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
         """Do as `refresh_ref_docs`."""
-        found: list[bool] = await asyncio.to_thread(self.refresh_ref_docs, documents, **update_kwargs)
-        return found
+        return await self._aside(self.refresh_ref_docs, documents, **update_kwargs)
+
+    async def _aside(self, work: Callable[..., T], *given: Any, **options: Any) -> T:
+        # Spans of the work belong below the caller's, so its context goes along.
+        run = partial(contextvars.copy_context().run, work, *given, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, run)

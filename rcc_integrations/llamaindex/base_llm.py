@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, LLMMetadata
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, field_serializer, model_validator
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from rcc_integrations.answer import Source
@@ -24,7 +24,7 @@ from rcc_integrations.request import Request
 #: What a call may change, beside tools and output formats.
 PER_CALL = ("collection", "documents", "windows", "max_windows", "sources", "max_tokens", "temperature", "top_p",
             "top_k", "repetition_penalty", "seed", "min_tokens", "compress_over")  # fmt: skip
-_KNOWN = {*PER_CALL, "stop", "tools", "tool_choice", "response_format"}
+_KNOWN = {*PER_CALL, "question", "stop", "tools", "tool_choice", "response_format"}
 
 
 class MemoryLLM(FunctionCallingLLM):
@@ -63,6 +63,11 @@ class MemoryLLM(FunctionCallingLLM):
             raise ValueError("Give store or reader, not both: the reader has a store.")
         options_of(self._settings({}), self.stop)
         return self
+
+    @field_serializer("store")
+    def _plain_store(self, store: Path | None) -> str | None:
+        # JSON knows no paths.
+        return None if store is None else str(store)
 
     @classmethod
     def class_name(cls) -> str:
@@ -106,7 +111,7 @@ class MemoryLLM(FunctionCallingLLM):
 
         Args:
             messages: The conversation.
-            **kwargs: Settings of this call.
+            **kwargs: Settings of this call; `question` is what windows are chosen by, what was said last if not given.
 
         Raises:
             ConfigError: If there is no such setting, or a message holds what cannot be read.
@@ -124,7 +129,7 @@ class MemoryLLM(FunctionCallingLLM):
             tool_choice=kwargs.get("tool_choice"),
             response_format=kwargs.get("response_format"),
         )
-        return replace(made, watch=events.watch())
+        return replace(made, question=kwargs.get("question") or made.question, watch=events.watch())
 
     def sources_of(self, messages: Sequence[ChatMessage], **kwargs: Any) -> tuple[Source, ...]:
         """Return the windows that an answer would name, before it is written; its memory is at hand afterwards."""

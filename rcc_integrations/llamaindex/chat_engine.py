@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import aclosing, closing, suppress
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -17,9 +18,8 @@ from llama_index.core.memory import BaseMemory, ChatMemoryBuffer
 from llama_index.core.schema import NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from rcc_integrations.answer import Answer
 from rcc_integrations.llamaindex.llm import RCCLLM
-from rcc_integrations.llamaindex.messages import figures
+from rcc_integrations.llamaindex.messages import answer_of, figures
 from rcc_integrations.llamaindex.nodes import window_nodes
 
 if TYPE_CHECKING:
@@ -74,37 +74,33 @@ class RCCChatEngine(BaseChatEngine):
         if chat_history is not None:
             self._memory.set(chat_history)
         said = ChatMessage(message, role=MessageRole.USER)
-        response = self._llm.chat(self._messages(said), **self._chosen())
+        response = self._llm.chat(self._messages(said, self._memory.get(message)), **self._chosen())
         self._memory.put_messages([said, response.message])
         return _reply(response)
 
     async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
         """Answer a message without blocking the event loop; see `chat`."""
-        if chat_history is not None:
-            await self._memory.aset(chat_history)
-        said = ChatMessage(message, role=MessageRole.USER)
-        messages, chosen = await asyncio.to_thread(lambda: (self._messages(said), self._chosen()))
+        said, messages, chosen = await self._abegin(message, chat_history)
         response = await self._llm.achat(messages, **chosen)
         await self._memory.aput_messages([said, response.message])
         return _reply(response)
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
-        """Answer a message piece by piece; the history is written when the answer has been read."""
+        """Answer a message piece by piece; the history is written when the answer has been read, or left."""
         if chat_history is not None:
             self._memory.set(chat_history)
         said = ChatMessage(message, role=MessageRole.USER)
-        messages, chosen = self._messages(said), self._chosen()
+        messages, chosen = self._messages(said, self._memory.get(message)), self._chosen()
         sources = self._sources(messages, chosen)
         chunks = self._llm.stream_chat(messages, **chosen)
 
         def remembered() -> ChatResponseGen:
             last = None
-            try:
+            with closing(chunks), suppress(GeneratorExit):
                 for last in chunks:
                     yield last
-            finally:
-                if last is not None:
-                    self._memory.put_messages([said, last.message])
+            if last is not None:
+                self._memory.put_messages([said, last.message])
 
         # Not through LlamaIndex's own thread, whose reader spins while it waits.
         return StreamingAgentChatResponse(chat_stream=remembered(), source_nodes=sources, is_writing_to_memory=False)
@@ -113,21 +109,18 @@ class RCCChatEngine(BaseChatEngine):
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
         """Answer a message piece by piece without blocking the event loop; see `stream_chat`."""
-        if chat_history is not None:
-            await self._memory.aset(chat_history)
-        said = ChatMessage(message, role=MessageRole.USER)
-        messages, chosen = await asyncio.to_thread(lambda: (self._messages(said), self._chosen()))
+        said, messages, chosen = await self._abegin(message, chat_history)
         sources = await asyncio.to_thread(self._sources, messages, chosen)
         chunks = await self._llm.astream_chat(messages, **chosen)
 
         async def remembered() -> ChatResponseAsyncGen:
             last = None
-            try:
-                async for last in chunks:
-                    yield last
-            finally:
-                if last is not None:
-                    await self._memory.aput_messages([said, last.message])
+            async with aclosing(chunks):
+                with suppress(GeneratorExit):
+                    async for last in chunks:
+                        yield last
+            if last is not None:
+                await self._memory.aput_messages([said, last.message])
 
         return StreamingAgentChatResponse(achat_stream=remembered(), source_nodes=sources, is_writing_to_memory=False)
 
@@ -141,8 +134,17 @@ class RCCChatEngine(BaseChatEngine):
         found: list[ChatMessage] = self._memory.get_all()
         return found
 
-    def _messages(self, said: ChatMessage) -> list[ChatMessage]:
-        return [*self._system, *self._memory.get(), said]
+    async def _abegin(
+        self, message: str, chat_history: list[ChatMessage] | None
+    ) -> tuple[ChatMessage, list[ChatMessage], dict[str, Any]]:
+        if chat_history is not None:
+            await self._memory.aset(chat_history)
+        said = ChatMessage(message, role=MessageRole.USER)
+        messages = self._messages(said, await self._memory.aget(message))
+        return said, messages, await asyncio.to_thread(self._chosen)
+
+    def _messages(self, said: ChatMessage, history: list[ChatMessage]) -> list[ChatMessage]:
+        return [*self._system, *history, said]
 
     def _chosen(self) -> dict[str, Any]:
         documents = self._index.choose(self._filters, self._doc_ids)
@@ -153,5 +155,5 @@ class RCCChatEngine(BaseChatEngine):
 
 
 def _reply(response: ChatResponse) -> AgentChatResponse:
-    answer = cast(Answer, response.raw)
+    answer = answer_of(response)
     return AgentChatResponse(answer.text, source_nodes=window_nodes(answer.sources), metadata=figures(answer))

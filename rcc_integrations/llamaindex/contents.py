@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, Document
 from llama_index.core.storage.docstore.types import RefDocInfo
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from rcc_integrations.errors import UnknownCollectionError, UnknownDocumentError
 from rcc_integrations.llamaindex import events
 from rcc_integrations.llamaindex.filters import fits
-from rcc_integrations.llamaindex.nodes import Stored, document_of, node_of, stored
+from rcc_integrations.llamaindex.nodes import Cut, Stored, document_of, node_of, stored
 from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.reader import RCCReader
 
@@ -60,20 +60,20 @@ class Contents:
             for record in self.reader.documents(self.collection)
         ]
 
-    def put(self, nodes: Sequence[BaseNode], hashes: Mapping[str, str], *, show_progress: bool = False) -> None:
+    def put(self, nodes: Sequence[BaseNode], cuts: Mapping[str, Cut], *, show_progress: bool = False) -> None:
         """Compress nodes; those that are there unchanged cost nothing.
 
         Args:
             nodes: The nodes.
-            hashes: Hashes of the documents that they were made from, where known.
+            cuts: By document id, how those were cut whose nodes are all here.
             show_progress: Draw a progress bar.
         """
         if not nodes:
             return
         made_with: Any = self._made_with
-        documents = [document_of(node, hashes) for node in nodes]
-        report = self.reader.add(self.collection, documents, show_progress=show_progress, **made_with)
-        events.compressed(self.collection, report)
+        documents = [document_of(node, cuts) for node in nodes]
+        with events.compressing(self.collection) as tell:
+            tell(self.reader.add(self.collection, documents, show_progress=show_progress, **made_with))
 
     def remove(self, gone: Iterable[Stored]) -> None:
         """Remove nodes, all at one instant."""
@@ -106,6 +106,18 @@ class Contents:
                     raise UnknownDocumentError(name, self.collection, sorted(known))
             there = [each for each in there if each.source in set(sources)]
         return [each.document for each in there if fits(filters, each.metadata)]
+
+    def holds(self, documents: Sequence[Document]) -> list[bool]:
+        """Tell of documents whether they are there as they are, with all of their nodes and none of another text."""
+        there: dict[str | None, list[Stored]] = {}
+        for each in self.stored():
+            there.setdefault(each.source, []).append(each)
+        return [
+            document.id_ in there
+            and {each.hash for each in there[document.id_]} == {document.hash}
+            and {each.parts for each in there[document.id_]} <= {None, len(there[document.id_])}
+            for document in documents
+        ]
 
     def named(self, nodes: Sequence[str]) -> list[Stored]:
         """Return those of some nodes that are there; the others are logged."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
@@ -72,37 +74,75 @@ class RCCGenerateEvent(BaseEvent):
         return "RCCGenerateEvent"
 
 
+_NO_ARGUMENTS = inspect.signature(lambda: None).bind()
 _EVENTS: dict[Step, Any] = {"route": RCCRouteEvent, "load": RCCLoadEvent, "generate": RCCGenerateEvent}
 
 
-def compressed(collection: str, report: AddReport) -> None:
-    """Tell LlamaIndex's dispatcher what was compressed."""
-    dispatcher.event(
-        RCCCompressEvent(
-            collection=collection,
-            documents=len(report.added) + len(report.replaced),
-            windows_compressed=report.windows_compressed,
-            windows_reused=report.windows_reused,
-            tokens=report.tokens_compressed,
-            seconds=report.seconds,
+@contextmanager
+def compressing(collection: str) -> Iterator[Callable[[AddReport], None]]:
+    """Make a span around compression; what is yielded makes its event.
+
+    Args:
+        collection: Name of the collection.
+    """
+    span = _Span("compress", active_span_id.get())
+
+    def tell(report: AddReport) -> None:
+        dispatcher.event(
+            RCCCompressEvent(
+                span_id=span.id,
+                collection=collection,
+                documents=len(report.added) + len(report.replaced),
+                windows_compressed=report.windows_compressed,
+                windows_reused=report.windows_reused,
+                tokens=report.tokens_compressed,
+                seconds=report.seconds,
+            )
         )
-    )
+
+    try:
+        yield tell
+    except BaseException as error:
+        span.drop(error)
+        raise
+    span.exit()
 
 
 def watch() -> Watch:
     """Return what makes spans and events of an answer's steps, below the span that is active now."""
-    parent = active_span_id.get()
-    begun: dict[Step, tuple[str, float]] = {}
-    no_arguments = inspect.signature(lambda: None).bind()
+    parent = active_span_id.get()  # the work is done in another thread, which has no active span of its own
+    begun: dict[Step, _Span] = {}
 
     def tell(step: Step, counts: dict[str, int] | None) -> None:
         if counts is None:
-            begun[step] = f"RCC.{step}-{uuid.uuid4()}", time.perf_counter()
-            dispatcher.span_enter(id_=begun[step][0], bound_args=no_arguments, parent_id=parent)
+            begun[step] = _Span(step, parent)
             return
-        span, since = begun.pop(step)
-        # The work is done in another thread, which has no active span of its own.
-        dispatcher.event(_EVENTS[step](span_id=span, seconds=time.perf_counter() - since, **counts))
-        dispatcher.span_exit(id_=span, bound_args=no_arguments)
+        span = begun.pop(step)
+        if not counts:
+            span.drop(None)
+            return
+        dispatcher.event(_EVENTS[step](span_id=span.id, seconds=time.perf_counter() - span.since, **counts))
+        span.exit()
 
     return tell
+
+
+class _Span:
+    """A span of LlamaIndex's dispatcher, begun when it is made.
+
+    Args:
+        name: What is done.
+        parent: Id of the span around it.
+    """
+
+    def __init__(self, name: str, parent: str | None) -> None:
+        self.id, self.since = f"RCC.{name}-{uuid.uuid4()}", time.perf_counter()
+        dispatcher.span_enter(id_=self.id, bound_args=_NO_ARGUMENTS, parent_id=parent)
+
+    def exit(self) -> None:
+        """End it."""
+        dispatcher.span_exit(id_=self.id, bound_args=_NO_ARGUMENTS)
+
+    def drop(self, error: BaseException | None) -> None:
+        """End it as failed."""
+        dispatcher.span_drop(id_=self.id, bound_args=_NO_ARGUMENTS, err=error)

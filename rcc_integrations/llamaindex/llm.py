@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from typing import Any
@@ -17,23 +16,21 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     MessageRole,
-    ToolCallBlock,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.llm import ToolSelection
-from llama_index.core.tools import BaseTool
 
 from rcc_integrations import waiting
 from rcc_integrations.answer import Answer
-from rcc_integrations.llamaindex.base_llm import MemoryLLM
-from rcc_integrations.llamaindex.messages import figures, response_of
+from rcc_integrations.llamaindex.calling import CallingLLM
+from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
 from rcc_integrations.tools import check_whole
 
 
-class RCCLLM(MemoryLLM):
+class RCCLLM(CallingLLM):
     """An LLM with a compressed memory store: documents are read once, questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below).
+    Without a collection, and without documents in the messages, it is a plain chat model (the base model below). What
+    a response has as `raw` holds the package's `Answer`, with sources and timings, as `raw["answer"]`.
 
     Example:
         ```python
@@ -48,7 +45,7 @@ class RCCLLM(MemoryLLM):
         collection: Collection to answer from.
         documents: Ids of its documents to answer from; all if not given.
         max_windows: The most windows in memory; what the model was trained with if not given.
-        sources: How many windows an answer names, in `raw.sources`.
+        sources: How many windows an answer names.
         compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
         model: Folder or hub id of an RCC model; the default model of the package if not given.
         base: Other place of its base model.
@@ -80,7 +77,7 @@ class RCCLLM(MemoryLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answer piece by piece; the last item holds the whole answer, and has it as `raw`."""
+        """Answer piece by piece; the last item holds the whole answer, and has it in `raw`."""
         request = self.request(messages, **kwargs)
 
         def gen() -> ChatResponseGen:
@@ -164,45 +161,6 @@ class RCCLLM(MemoryLLM):
 
         return gen()
 
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        messages = list(chat_history or [])
-        if user_msg is not None:
-            messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
-        choice = kwargs.pop("tool_choice", None) or ("any" if tool_required else "auto")
-        told = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
-        return {"messages": messages, "tools": told, "tool_choice": choice, **kwargs}
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        """Return the calls of a response.
-
-        Args:
-            response: The response.
-            error_on_no_tool_call: Whether it must hold one.
-            **kwargs: None are known.
-
-        Raises:
-            ValueError: If it must and does not.
-        """
-        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        if not calls and error_on_no_tool_call:
-            said = response.message.content
-            raise ValueError(f"The model called no tool; it said {said!r:.200}. Ask with tool_required=True.")
-        return [
-            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
-            for call in calls
-        ]
-
     def _said(self, prompt: str, formatted: bool) -> list[ChatMessage]:
         apply: Any = self.completion_to_prompt
         return [ChatMessage(prompt if formatted else apply(prompt), role=MessageRole.USER)]
@@ -220,12 +178,6 @@ class RCCLLM(MemoryLLM):
         return found
 
 
-def _arguments(call: ToolCallBlock) -> dict[str, Any]:
-    # Blocks of ours hold a dict; those of other models may hold JSON.
-    given: dict[str, Any] = json.loads(call.tool_kwargs) if isinstance(call.tool_kwargs, str) else call.tool_kwargs
-    return given
-
-
 def _wants_calls(kwargs: dict[str, Any]) -> bool:
     return bool(kwargs.get("tools")) and kwargs.get("tool_choice") not in ("none", False)
 
@@ -235,4 +187,4 @@ def _part(said: str, piece: str) -> ChatResponse:
 
 
 def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:
-    return CompletionResponse(text=answer.text, raw=answer, delta=delta, additional_kwargs=figures(answer))
+    return CompletionResponse(text=answer.text, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))

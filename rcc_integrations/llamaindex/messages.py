@@ -71,7 +71,7 @@ def response_of(answer: Answer, *, wants_calls: bool, delta: str | None = None) 
     """Return an answer as a response.
 
     Args:
-        answer: The answer; it is the response's `raw`.
+        answer: The answer.
         wants_calls: Whether calls of tools in it are to be read.
         delta: What was not shown of it so far, in a stream.
     """
@@ -81,7 +81,19 @@ def response_of(answer: Answer, *, wants_calls: bool, delta: str | None = None) 
     message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
     if calls:
         message.additional_kwargs["tool_calls"] = [asdict(call) for call in calls]
-    return ChatResponse(message=message, raw=answer, delta=delta, additional_kwargs=figures(answer))
+    return ChatResponse(message=message, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))
+
+
+def raw_of(answer: Answer) -> dict[str, Any]:
+    """Return an answer as the `raw` of a response, where LlamaIndex's token counter looks for `usage`."""
+    return {"answer": answer, "usage": figures(answer)}
+
+
+def answer_of(response: ChatResponse) -> Answer:
+    """Return the answer that a whole response was made from."""
+    raw: Any = response.raw
+    answer: Answer = raw["answer"]
+    return answer
 
 
 def figures(answer: Answer) -> dict[str, Any]:

@@ -29,6 +29,19 @@ NODE = "_llama_index"
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How a LlamaIndex document became nodes.
+
+    Args:
+        hash: The document's hash.
+        parts: How many nodes it became.
+    """
+
+    hash: str
+    parts: int
+
+
+@dataclass(frozen=True)
 class Stored:
     """A document of the collection as LlamaIndex sees it.
 
@@ -37,6 +50,7 @@ class Stored:
         node: Id of the node.
         source: Id of the LlamaIndex document that the node was made from, if known.
         hash: That document's hash when it was put in.
+        parts: How many nodes it became, if known.
         metadata: The node's metadata.
     """
 
@@ -44,6 +58,7 @@ class Stored:
     node: str
     source: str | None
     hash: str | None
+    parts: int | None
     metadata: dict[str, Any]
 
 
@@ -52,18 +67,21 @@ def as_node(node: BaseNode) -> BaseNode:
     return whole(node) if isinstance(node, Document) and node.ref_doc_id is None else node
 
 
-def document_of(node: BaseNode, hashes: Mapping[str, str]) -> RCCDocument:
+def document_of(node: BaseNode, cuts: Mapping[str, Cut]) -> RCCDocument:
     """Return a node as a document of the collection.
 
     Args:
         node: The node; whole documents keep the document's id, other nodes their own.
-        hashes: Hashes of the documents that nodes were made from, where known.
+        cuts: By document id, how those were cut that come whole; what a node says of its source may differ, because
+            transformations may have changed it in between.
     """
     kept = doc_to_json(node)
     for name in ("text", "metadata", "embedding"):
         kept["__data__"].pop(name, None)
     source = node.source_node
-    kept["hash"] = hashes.get(source.node_id, source.hash) if source is not None else None
+    cut = cuts.get(source.node_id) if source is not None else None
+    kept["hash"] = cut.hash if cut else source.hash if source is not None else None
+    kept["parts"] = cut.parts if cut else None
     metadata = {**node.metadata, NODE: json.loads(json.dumps(kept))}
     text = node.get_content(MetadataMode.NONE)
     id = source.node_id if source is not None and node.node_id == source.node_id + SUFFIX else node.node_id
@@ -76,9 +94,10 @@ def stored(record: DocumentRecord) -> Stored:
     metadata: dict[str, Any] = dict(record.metadata)
     kept = metadata.pop(NODE, None)
     if kept is None:
-        return Stored(record.id, record.id + SUFFIX, record.id, None, metadata)
-    source = kept["__data__"].get("relationships", {}).get(NodeRelationship.SOURCE.value)
-    return Stored(record.id, kept["__data__"]["id_"], source["node_id"] if source else None, kept["hash"], metadata)
+        return Stored(record.id, record.id + SUFFIX, record.id, None, None, metadata)
+    data = kept["__data__"]
+    source = data.get("relationships", {}).get(NodeRelationship.SOURCE.value)
+    return Stored(record.id, data["id_"], source["node_id"] if source else None, kept["hash"], kept["parts"], metadata)
 
 
 def node_of(id: str, metadata: Mapping[str, Any], text: str) -> BaseNode:

@@ -12,6 +12,10 @@ from rcc_integrations.reader import RCCReader
 
 #: Where the store is if nothing is said, as for the `rcc` command.
 DEFAULT_STORE = "memory"
+#: Options of `RCCReader.open` beside the store.
+READER_OPTIONS = frozenset(
+    ["model", "base", "device", "dtype", "attn", "merge", "read_only", "size_limit", "prefix_cache_bytes"]
+)
 
 
 def open_reader(
@@ -19,7 +23,9 @@ def open_reader(
     reader: RCCReader | None,
     llm: Any,
     struct: RCCMemoryStruct | None,
-    model_options: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    create: bool = True,
 ) -> tuple[RCCReader, bool]:
     """Return the reader of an index, and whether it was opened here.
 
@@ -28,18 +34,24 @@ def open_reader(
         reader: An open reader.
         llm: An LLM whose reader is to be shared, if it is an `RCCLLM`.
         struct: What is known of an index that was made before.
-        model_options: `model` and other options of `RCCReader.open`.
+        options: `model` and other options of `RCCReader.open`.
+        create: Make a store where there is none; never for an index that was made before.
 
     Raises:
-        ConfigError: If store and reader are both given.
+        TypeError: If there is no such option.
+        ConfigError: If store and reader, or options and a reader, are both given.
         StoreError: If the store of an index made before is not there, or is another one.
     """
+    if unknown := sorted(set(options) - READER_OPTIONS):
+        raise TypeError(f"RCCMemoryIndex takes no {unknown[0]!r}; see its arguments and those of RCCReader.open.")
     if store is not None and reader is not None:
         raise ConfigError("Give store or reader, not both: the reader has a store.")
     if reader is None and store is None and isinstance(llm, RCCLLM):
         reader = llm.memory
     if isinstance(llm, RCCLLM) and reader is not llm.memory:
         raise ConfigError("The llm must share the index's reader: make it with RCCLLM(reader=…), or leave store out.")
+    if reader is not None and options:
+        raise ConfigError(f"Give {sorted(options)[0]} to RCCReader.open: the reader is open already.")
     opened = reader is None
     if reader is None:
         place = store if store is not None else (struct.store if struct else DEFAULT_STORE)
@@ -48,7 +60,7 @@ def open_reader(
                 f"The memory of index {struct.index_id!r} was in the store {str(place)!r}, which is not there. If it "
                 "was moved, give its place: load_index_from_storage(storage_context, store='…')."
             )
-        reader = RCCReader.open(place, create=struct is None, **model_options)
+        reader = RCCReader.open(place, create=create and struct is None, **options)
     try:
         if struct is not None:
             _check(reader, struct)

@@ -23,14 +23,13 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from rcc_integrations.answer import Answer
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.llm import RCCLLM
+from rcc_integrations.llamaindex.messages import answer_of
 from rcc_integrations.llamaindex.nodes import window_nodes
 from rcc_integrations.llamaindex.retriever import RCCMemoryRetriever
-from rcc_integrations.llamaindex.synthesis import accumulated, combining, refining
+from rcc_integrations.llamaindex.synthesis import MODES, Ask, refining, synthesis
 
 if TYPE_CHECKING:
     from rcc_integrations.llamaindex.index import RCCMemoryIndex
-
-MODES = ("compact", "tree_summarize", "refine", "accumulate")
 
 
 class RCCQueryEngine(BaseQueryEngine):
@@ -99,10 +98,10 @@ class RCCQueryEngine(BaseQueryEngine):
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         question = query_bundle.query_str
-        settings = self._chosen()
+        settings = self._chosen(question)
         if self._streaming:
             sources = self._sources(question, settings)
-            chunks = self._llm.stream_chat(_asked(question), **settings)
+            chunks = self._llm.stream_chat(_said(question), **settings)
 
             def words() -> Generator[str]:
                 for chunk in chunks:
@@ -110,27 +109,22 @@ class RCCQueryEngine(BaseQueryEngine):
                         yield chunk.delta
 
             return StreamingResponse(words(), sources)
-        pages = self._pages(question, settings)
-        if len(pages) < 2:
-            return self._response([self._ask(question, settings)])
-        answers: list[Answer] = []
-        for windows in pages:
-            asked = refining(question, answers[-1].text) if self._mode == "refine" and answers else question
-            answers.append(self._ask(asked, {**settings, "windows": windows}))
-        text = accumulated(answers)
-        if self._mode == "tree_summarize":
-            texts = [answer.text for answer in answers]
-            while len(texts) > 1:
-                texts = [self._ask(words, _CLEAR).text for words in combining(question, texts)]
-            text = texts[0]
-        return self._response(answers, answers[-1].text if self._mode == "refine" else text)
+        steps = synthesis(self._mode, question, self._pages(question, settings))
+        asks, answers = next(steps), list[Answer]()
+        while True:
+            found = [answer_of(self._llm.chat(_said(ask.words), **_settings(settings, ask))) for ask in asks]
+            answers += found
+            try:
+                asks = steps.send(found)
+            except StopIteration as end:
+                return self._response(answers, end.value)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         question = query_bundle.query_str
-        settings = await asyncio.to_thread(self._chosen)
+        settings = await asyncio.to_thread(self._chosen, question)
         if self._streaming:
             sources = await asyncio.to_thread(self._sources, question, settings)
-            chunks = await self._llm.astream_chat(_asked(question), **settings)
+            chunks = await self._llm.astream_chat(_said(question), **settings)
 
             async def words() -> AsyncGenerator[str]:
                 async for chunk in chunks:
@@ -138,61 +132,50 @@ class RCCQueryEngine(BaseQueryEngine):
                         yield chunk.delta
 
             return AsyncStreamingResponse(words(), sources)
-        pages = await asyncio.to_thread(self._pages, question, settings)
-        if len(pages) < 2:
-            return self._response([await self._aask(question, settings)])
-        if self._mode == "refine":
-            answers: list[Answer] = []
-            for windows in pages:
-                asked = refining(question, answers[-1].text) if answers else question
-                answers.append(await self._aask(asked, {**settings, "windows": windows}))
-            return self._response(answers, answers[-1].text)
-        answers = await asyncio.gather(*(self._aask(question, {**settings, "windows": each}) for each in pages))
-        text = accumulated(answers)
-        if self._mode == "tree_summarize":
-            texts = [answer.text for answer in answers]
-            while len(texts) > 1:
-                found = await asyncio.gather(*(self._aask(words, _CLEAR) for words in combining(question, texts)))
-                texts = [answer.text for answer in found]
-            text = texts[0]
-        return self._response(answers, text)
+        steps = synthesis(self._mode, question, await asyncio.to_thread(self._pages, question, settings))
+        asks, answers = next(steps), list[Answer]()
+        while True:
+            waited = (self._llm.achat(_said(ask.words), **_settings(settings, ask)) for ask in asks)
+            found = [answer_of(response) for response in await asyncio.gather(*waited)]
+            answers += found
+            try:
+                asks = steps.send(found)
+            except StopIteration as end:
+                return self._response(answers, end.value)
 
-    def _chosen(self) -> dict[str, Any]:
+    def _chosen(self, question: str) -> dict[str, Any]:
         documents = self._index.choose(self._filters, self._doc_ids)
-        return {**self._settings, "collection": self._index.collection, "documents": documents}
-
-    def _ask(self, question: str, settings: dict[str, Any]) -> Answer:
-        answer: Answer = self._llm.chat(_asked(question), **settings).raw
-        return answer
-
-    async def _aask(self, question: str, settings: dict[str, Any]) -> Answer:
-        answer: Answer = (await self._llm.achat(_asked(question), **settings)).raw
-        return answer
+        return {**self._settings, "collection": self._index.collection, "documents": documents, "question": question}
 
     def _sources(self, question: str, settings: dict[str, Any]) -> list[NodeWithScore]:
-        return window_nodes(self._llm.sources_of(_asked(question), **settings))
+        return window_nodes(self._llm.sources_of(_said(question), **settings))
 
     def _pages(self, question: str, settings: dict[str, Any]) -> list[frozenset[str] | None]:
         if self._mode == "compact":
             return [None]
-        request = self._llm.request(_asked(question), **settings)
-        return [each.parts[0].windows for each in self._llm.memory.cover(request)]
+        # Room is left for the longest question that will be asked beside a group.
+        longest = refining(question, "x " * self._llm.max_tokens) if self._mode == "refine" else question
+        pages = self._llm.memory.cover(self._llm.request(_said(longest), **settings))
+        return [each.parts[0].windows for each in pages] if len(pages) > 1 else [None]
 
-    def _response(self, answers: Sequence[Answer], text: str | None = None) -> RESPONSE_TYPE:
+    def _response(self, answers: Sequence[Answer], text: str) -> RESPONSE_TYPE:
         sources = sorted((source for answer in answers for source in answer.sources), key=lambda each: -each.score)
         nodes = window_nodes(sources[: self._top_k])
-        last = answers[-1]
-        metadata = {"collection": last.collection, "revision": last.revision, "finish_reason": last.finish_reason,
+        metadata = {"collection": answers[0].collection, "revision": answers[0].revision,
+                    "finish_reason": answers[-1].finish_reason,
                     "usage": [asdict(answer.usage) for answer in answers],
                     "timings": [asdict(answer.timings) for answer in answers]}  # fmt: skip
         if self._output_cls is not None:
-            return PydanticResponse(self._output_cls.model_validate_json(last.text), nodes, metadata)
-        return Response(last.text if text is None else text, nodes, metadata)
+            return PydanticResponse(self._output_cls.model_validate_json(text), nodes, metadata)
+        return Response(text, nodes, metadata)
 
 
-#: Settings for combining answers: nothing from memory, everything in clear.
-_CLEAR: dict[str, Any] = {"collection": None, "documents": None, "compress_over": None}
+def _settings(settings: dict[str, Any], ask: Ask) -> dict[str, Any]:
+    if ask.memory:
+        return {**settings, "windows": ask.windows}
+    # Everything is in the words, and stays there.
+    return {"collection": None, "documents": None, "compress_over": None}
 
 
-def _asked(question: str) -> list[ChatMessage]:
+def _said(question: str) -> list[ChatMessage]:
     return [ChatMessage(question, role=MessageRole.USER)]

@@ -38,13 +38,13 @@ async def test_all_eight_ways_say_what_the_reader_says(chat: RCCLLM) -> None:
     question = "Who approves leave?"
     wanted = chat.memory.ask("isle", question, max_new_tokens=16, min_new_tokens=6)
     said = chat.chat(user(question))
-    assert said.message.content == wanted.text and said.raw.usage == wanted.usage
+    assert said.message.content == wanted.text and said.raw["answer"].usage == wanted.usage
     assert said.additional_kwargs["memory_slots"] == wanted.usage.memory_slots > 0
     assert (await chat.achat(user(question))).message.content == wanted.text
     assert chat.complete(question).text == (await chat.acomplete(question)).text == wanted.text
     items = list(chat.stream_chat(user(question)))
     assert len(items) > 2 and items[-1].message.content == wanted.text == "".join(str(item.delta) for item in items)
-    assert items[-1].raw.sources and items[1].message.content == str(items[0].delta) + str(items[1].delta)
+    assert items[-1].raw["answer"].sources and items[1].message.content == str(items[0].delta) + str(items[1].delta)
     aitems = [item async for item in await chat.astream_chat(user(question))]
     assert [item.delta for item in aitems] == [item.delta for item in items]
     assert "".join(str(item.delta) for item in chat.stream_complete(question)) == wanted.text
@@ -85,7 +85,8 @@ def test_a_document_block_becomes_memory(chat: RCCLLM) -> None:
     block = DocumentBlock(data=b"Ines Calder works as a harbour pilot.", document_mimetype="text/plain")
     message = ChatMessage([block, TextBlock(text="Who is a pilot?")])
     said = chat.chat([message], collection=None)
-    assert said.raw.usage.memory_slots > 0 and said.raw.sources[0].text.startswith("Ines Calder")
+    answer = said.raw["answer"]
+    assert answer.usage.memory_slots > 0 and answer.sources[0].text.startswith("Ines Calder")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
