@@ -205,7 +205,9 @@ class Asker:
     def _numbers(self, part: Part, shelf: Shelf) -> Sequence[int]:
         numbers = shelf.numbers(part.documents)
         if part.windows is not None:
-            numbers = [number for number in numbers if shelf.windows[number].key in part.windows]
+            # Equal windows have one memory, which is read once.
+            first = {shelf.windows[number].key: number for number in reversed(numbers)}
+            numbers = sorted(number for key, number in first.items() if key in part.windows)
         if numbers:
             return numbers
         if not shelf.windows:
@@ -218,6 +220,8 @@ class Asker:
     def cover(self, request: Request) -> list[Request]:
         """Split a request into some that together read every window of its collections, each as many as fit.
 
+        Equal windows are read once.
+
         Raises:
             RCCError: As in `prepare`.
         """
@@ -228,15 +232,15 @@ class Asker:
             shelf = self._shelves.get(part.collection)
             limit = part.max_windows or model.config.max_windows or len(shelf.windows)
             page: set[str] = set()
-            slots = count = 0
+            slots = 0
             pages = [page]
-            for number in self._numbers(part, shelf):
-                window = shelf.windows[number]
-                if page and (slots + window.slots > room or count == limit):
+            windows = [shelf.windows[number] for number in self._numbers(part, shelf)]
+            for window in {window.key: window for window in windows}.values():
+                if page and (slots + window.slots > room or len(page) == limit):
                     pages.append(page := set())
-                    slots = count = 0
+                    slots = 0
                 page.add(window.key)
-                slots, count = slots + window.slots, count + 1
+                slots += window.slots
             found += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
         return found
 

@@ -156,7 +156,7 @@ class RCCQueryEngine(BaseQueryEngine):
         # Room is left for the longest question that will be asked beside a group.
         longest = refining(question, "x " * self._llm.max_tokens) if self._mode == "refine" else question
         pages = self._llm.memory.cover(self._llm.request(_said(longest), **settings))
-        return [each.parts[0].windows for each in pages] if len(pages) > 1 else [None]
+        return [each.parts[0].windows for each in pages]
 
     def _response(self, answers: Sequence[Answer], text: str) -> RESPONSE_TYPE:
         sources = sorted((source for answer in answers for source in answer.sources), key=lambda each: -each.score)

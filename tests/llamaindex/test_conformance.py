@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from llama_index.core import Document, StorageContext, load_index_from_storage
 from llama_index.core.node_parser import SentenceSplitter
 
-from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
+from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex, WholeDocuments
 from tests.tiny import TEXT
 
 LONG = TEXT + " Gulls sit on the wall. Nobody sails in a storm." * 30
@@ -92,6 +93,23 @@ async def adelete(index: RCCMemoryIndex, documents: list[Document], tmp: Path) -
     return index, documents[1:]
 
 
+async def insert_nodes(index: RCCMemoryIndex, documents: list[Document], tmp: Path) -> Any:
+    new = Document(text="A new page, about eels.", id_="new.md", metadata={"n": 9})
+    index.insert_nodes(WholeDocuments()([new]))
+    return index, [*documents, new]
+
+
+async def ainsert_nodes(index: RCCMemoryIndex, documents: list[Document], tmp: Path) -> Any:
+    new = Document(text="A new page, about eels.", id_="new.md", metadata={"n": 9})
+    await index.ainsert_nodes(WholeDocuments()([new]))
+    return index, [*documents, new]
+
+
+async def adelete_nodes(index: RCCMemoryIndex, documents: list[Document], tmp: Path) -> Any:
+    await index.adelete_nodes(index.ref_doc_info[documents[-1].id_].node_ids, delete_from_docstore=True)
+    return index, documents[:-1]
+
+
 async def delete_nodes(index: RCCMemoryIndex, documents: list[Document], tmp: Path) -> Any:
     index.delete_nodes(index.ref_doc_info[documents[-1].id_].node_ids, delete_from_docstore=True)
     return index, documents[:-1]
@@ -121,30 +139,70 @@ async def reopen(index: RCCMemoryIndex, documents: list[Document], tmp: Path) ->
 
 
 STEPS: list[Callable[..., Awaitable[Any]]] = [
-    build, insert, ainsert, update, aupdate, delete, adelete, delete_nodes, refresh, arefresh, reload, reopen,
+    build, insert, ainsert, insert_nodes, ainsert_nodes, update, aupdate, delete, adelete, delete_nodes, adelete_nodes,
+    refresh, arefresh, reload, reopen,
 ]  # fmt: skip
+
+
+def fresh(llm: RCCLLM, documents: list[Document], name: str, parser: str) -> RCCMemoryIndex:
+    chosen = PARSERS[parser]() if PARSERS[parser] else None
+    return RCCMemoryIndex.from_documents(documents, llm=llm, collection=name, transformations=chosen)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 async def test_equal_to_a_fresh_index(llm: RCCLLM, tmp_path: Path, shape: str, parser: str, step: Any) -> None:
-    def fresh(documents: list[Document], name: str) -> RCCMemoryIndex:
-        chosen = PARSERS[parser]() if PARSERS[parser] else None
-        return RCCMemoryIndex.from_documents(documents, llm=llm, collection=name, transformations=chosen)
-
-    index, documents = await step(fresh(made(SHAPES[shape]), "index"), made(SHAPES[shape]), tmp_path)
-    other = fresh(documents, "fresh")
+    index, documents = await step(fresh(llm, made(SHAPES[shape]), "index", parser), made(SHAPES[shape]), tmp_path)
+    other = fresh(llm, documents, "fresh", parser)
     assert state(index) == state(other)
     assert docstore(index) == docstore(other)
     assert index.ref_doc_info.keys() == {document.id_ for document in documents}
 
 
 @pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_walk_ends_where_a_fresh_index_begins(llm: RCCLLM, tmp_path: Path, seed: int, parser: str) -> None:
+    random, there = Random(seed), dict[str, Document]()
+    index = fresh(llm, made(SHAPES["several"]), "index", parser)
+    there |= {document.id_: document for document in made(SHAPES["several"])}
+
+    def some() -> Document:
+        text = random.choice(SHAPES["several"] + SHAPES["unicode"]) * random.randint(1, 3)
+        return Document(text=text, id_=f"{random.randrange(6)}.md", metadata={"n": random.randrange(2)})
+
+    for number in range(20):
+        act, document = random.choice(["insert", "update", "refresh", "delete", "reload"]), some()
+        if act == "reload":
+            index, _ = await reload(index, [], tmp_path / str(number))
+            index._transformations = PARSERS[parser]() if PARSERS[parser] else index._transformations
+        elif act == "delete":
+            gone = random.choice(sorted(there))
+            await index.adelete_ref_doc(gone, delete_from_docstore=True)
+            del there[gone]
+            if not there:
+                index.insert(document)
+                there[document.id_] = document
+        elif act == "refresh":
+            several = {each.id_: each for each in (document, some(), some())}
+            changed = [there.get(name) is None or there[name].hash != each.hash for name, each in several.items()]
+            assert await index.arefresh_ref_docs(list(several.values())) == changed
+            there |= several
+        else:
+            index.insert(document) if act == "insert" else await index.aupdate_ref_doc(document)
+            there[document.id_] = document
+    # What a node parser cut anew stands at the end; whole documents keep their places.
+    other = fresh(llm, [there[name] for name in index.ref_doc_info], "fresh", parser)
+    assert state(index) == state(other) and docstore(index) == docstore(other)
+    assert index.ref_doc_info.keys() == there.keys()
+    question = "Who approves leave?"
+    assert str(index.as_query_engine().query(question)) == str(other.as_query_engine().query(question))
+
+
+@pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_every_way_of_asking_gives_one_answer(llm: RCCLLM, shape: str, parser: str) -> None:
-    chosen = PARSERS[parser]() if PARSERS[parser] else None
-    index = RCCMemoryIndex.from_documents(made(SHAPES[shape]), llm=llm, collection="index", transformations=chosen)
+    index = fresh(llm, made(SHAPES[shape]), "index", parser)
     question = "Who approves leave?"
     wanted = index.reader.ask("index", question, max_new_tokens=16, min_new_tokens=6)
     said = index.as_query_engine().query(question)

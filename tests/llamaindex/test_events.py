@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from llama_index.core import Document
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
@@ -47,6 +48,23 @@ async def test_every_step_is_seen_with_its_counts(llm: RCCLLM, spans: SimpleSpan
         assert named("RCCGenerateEvent")[-1].question_tokens == usage["question_tokens"]
     assert len(named("RCCGenerateEvent")) == len(named("LLMChatEndEvent")) == 2
     done = {span.id_.split("-")[0]: span for span in spans.completed_spans}
-    assert {"RCC.route", "RCC.load", "RCC.generate", "RCCMemoryIndex._insert"} <= done.keys()
+    assert {"RCC.compress", "RCC.route", "RCC.load", "RCC.generate"} <= done.keys()
     parents = {span.id_ for span in spans.completed_spans}
     assert done["RCC.generate"].parent_id in parents and not spans.open_spans
+
+
+def test_a_step_that_fails_is_a_dropped_span_without_event(
+    index: RCCMemoryIndex, spans: SimpleSpanHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no power")
+
+    monkeypatch.setattr(index.reader.model, "generate", broken)
+    with pytest.raises(RuntimeError, match="no power"):
+        index.as_query_engine().query("Who?")
+    monkeypatch.setattr(index.reader, "add", broken)
+    with pytest.raises(RuntimeError, match="no power"):
+        index.insert(Document(text="The bell rings twice."))
+    dropped = {span.id_.split("-")[0] for span in spans.dropped_spans}
+    assert {"RCC.generate", "RCC.compress"} <= dropped and not spans.open_spans
+    assert named("RCCLoadEvent") and not named("RCCGenerateEvent") and not named("RCCCompressEvent")

@@ -10,7 +10,7 @@ from llama_index.core import Document
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import TextNode
 
-from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
+from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex, WholeDocuments
 from tests.llamaindex.conftest import pages
 from tests.tiny import TEXT
 
@@ -41,6 +41,27 @@ def test_a_deleted_document_comes_back_with_a_refresh(index: RCCMemoryIndex) -> 
     assert set(index.ref_doc_info) == {"ferry.md", "isle.md"}
 
 
+def test_a_refresh_goes_by_what_is_in_memory(llm: RCCLLM) -> None:
+    index = RCCMemoryIndex(nodes=[], llm=llm)
+    old, new = (Document(text=text, id_="a") for text in ("One bell.", "Two bells."))
+    index.insert(old)
+    index.insert_nodes(WholeDocuments()([new]))  # as an ingestion pipeline does
+    assert index.refresh_ref_docs([new]) == [False] and index.refresh_ref_docs([old]) == [True]
+
+
+def test_a_refresh_makes_whole_what_was_interrupted(llm: RCCLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, document = parsed(llm), Document(text=TEXT * 2, id_="a")
+    parts = len(index.ref_doc_info["a"].node_ids)
+    index.delete_nodes(index.ref_doc_info["a"].node_ids[1:])
+    assert index.refresh_ref_docs([document]) == [True]
+    assert len(index.ref_doc_info["a"].node_ids) == parts
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_take_out", lambda *_, **__: None)  # the process ends before the old nodes are gone
+        index.insert(Document(text="The bell rings twice.", id_="a"))
+    assert index.refresh_ref_docs([Document(text="The bell rings twice.", id_="a")]) == [True]
+    assert [record.characters for record in index.reader.documents(index.collection)] == [21]
+
+
 def test_no_transformations_means_whole_documents(llm: RCCLLM) -> None:
     index = RCCMemoryIndex.from_documents([Document(text=TEXT * 30, id_="a")], llm=llm, transformations=[])
     assert [record.id for record in index.reader.documents(index.collection)] == ["a"]
@@ -66,7 +87,6 @@ def test_nodes_may_be_any_sequence(llm: RCCLLM) -> None:
 
 async def test_inserting_nodes_leaves_the_event_loop_free_and_drops_no_option(llm: RCCLLM) -> None:
     index = RCCMemoryIndex(nodes=[], llm=llm)
-    index.reader.model  # noqa: B018
     ticks = 0
 
     async def tick() -> None:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import StorageContext, load_index_from_storage
+from llama_index.core import Document, StorageContext, load_index_from_storage
+from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 from pydantic import BaseModel
 
@@ -22,6 +27,7 @@ from rcc_integrations.errors import (
     UnknownDocumentError,
 )
 from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
+from rcc_integrations.request import Request
 from tests.llamaindex.conftest import ISLE, pages
 from tests.tiny import TEXT, tiny_model
 
@@ -64,20 +70,44 @@ async def test_filters_choose_documents_before_memory_is_loaded(index: RCCMemory
         index.as_query_engine(doc_ids=["isle"]).query("Who?")
 
 
-def test_more_memory_than_fits(index: RCCMemoryIndex) -> None:
-    asked: list[int] = []
+MODES = (("compact", 1), ("accumulate", 3), ("refine", 3), ("tree_summarize", 4))
+
+
+@pytest.mark.parametrize(("mode", "calls"), MODES, ids=[mode for mode, _ in MODES])
+async def test_more_memory_than_fits(index: RCCMemoryIndex, monkeypatch: Any, mode: str, calls: int) -> None:
+    asked: list[Request] = []
     prepare = index.reader._asker.prepare
-    index.reader._asker.prepare = lambda request: (asked.append(1), prepare(request))[1]  # type: ignore[method-assign]
-    for mode, calls in (("compact", 1), ("accumulate", 3), ("refine", 3), ("tree_summarize", 4)):
-        asked.clear()
-        said = index.as_query_engine(response_mode=mode, max_windows=1).query("Who approves leave?")
-        windows = sum(record.windows for record in index.reader.collections())
-        assert windows == 3 and len(asked) == calls and str(said)
-        assert len(said.source_nodes) == (1 if mode == "compact" else 3)
+    monkeypatch.setattr(index.reader._asker, "prepare", lambda request: (asked.append(request), prepare(request))[1])
+    engine = index.as_query_engine(response_mode=mode, max_windows=1)
+    said = engine.query("When was the lighthouse built?")
+    assert index.reader.collections()[0].windows == 3
+    assert len(asked) == len(said.metadata["usage"]) == calls
+    read = {key for request in asked for part in request.parts for key in part.windows or ()}
+    assert len(read) == (0 if mode == "compact" else 3)  # every window, once
+    assert len(said.source_nodes) == (1 if mode == "compact" else 3)
+    # Windows are ranked by the question, not by the words around an earlier answer.
+    assert said.source_nodes[0].node.ref_doc_id == "isle.md" and said.source_nodes[0].score > 0
+    asaid = await engine.aquery("When was the lighthouse built?")
+    assert str(asaid) == str(said)
+    assert [node.node.id_ for node in asaid.source_nodes] == [node.node.id_ for node in said.source_nodes]
+
+
+def test_equal_windows_are_read_once_and_crowd_out_no_others(llm: RCCLLM) -> None:
+    texts = ["The bell rings twice."] * 3 + ["Nobody sails in a storm.", "One gull sits on the wall."]
+    index = RCCMemoryIndex.from_documents([Document(text=text, id_=str(n)) for n, text in enumerate(texts)], llm=llm)
+    said = index.as_query_engine(response_mode="accumulate", max_windows=3).query("How often does the bell ring?")
+    assert len(said.metadata["usage"]) == 1
+    assert {node.node.get_content() for node in said.source_nodes} == set(texts)
+
+
+def test_what_fits_is_asked_once(index: RCCMemoryIndex) -> None:
     whole = index.as_query_engine(response_mode="tree_summarize").query("Who approves leave?")
     assert str(whole) == str(index.as_query_engine().query("Who approves leave?"))
     with pytest.raises(ConfigError, match="response_mode"):
         index.as_query_engine(response_mode="best")
+    for wrong in ({"response_mode": "refine"}, {"output_cls": Answered}):
+        with pytest.raises(ConfigError, match="streaming"):
+            index.as_query_engine(streaming=True, **wrong)
 
 
 def test_an_answer_can_be_an_object(index: RCCMemoryIndex) -> None:
@@ -88,6 +118,17 @@ def test_an_answer_can_be_an_object(index: RCCMemoryIndex) -> None:
 def test_a_stock_pipeline_takes_the_retriever(index: RCCMemoryIndex) -> None:
     engine = RetrieverQueryEngine.from_args(index.as_retriever(), llm=index.llm)
     assert engine.query("Who approves leave?").source_nodes
+
+
+def test_another_llm_gets_the_windows_as_text(index: RCCMemoryIndex) -> None:
+    assert ISLE in str(index.as_query_engine(llm=MockLLM()).query("When was the lighthouse built?"))
+    assert index.as_chat_engine(llm=MockLLM(), chat_mode="context").chat("When was the lighthouse built?").source_nodes
+
+
+@pytest.mark.parametrize("mode", ["simple", "condense_question"])
+def test_other_chat_modes_are_the_frameworks_own(index: RCCMemoryIndex, mode: str) -> None:
+    engine = index.as_chat_engine(chat_mode=mode)
+    assert type(engine).__module__.startswith("llama_index.") and engine.chat("Who?").response
 
 
 def test_the_chat_engine_remembers_and_forgets(index: RCCMemoryIndex) -> None:
@@ -103,6 +144,80 @@ def test_the_chat_engine_remembers_and_forgets(index: RCCMemoryIndex) -> None:
     assert engine.chat_history == [] and engine.chat("Who approves leave?").response == first.response
 
 
+async def test_streams_are_remembered_as_far_as_they_went(index: RCCMemoryIndex, monkeypatch: Any) -> None:
+    engine = index.as_chat_engine()
+    whole = engine.stream_chat("Who approves leave?")
+    text = "".join(whole.response_gen)
+    assert whole.source_nodes and engine.chat_history[1].content == text
+    left = engine.stream_chat("And who sails?")
+    stream = left.chat_stream
+    assert stream is not None
+    first = next(stream)
+    stream.close()
+    assert [said.content for said in engine.chat_history[2:]] == ["And who sails?", first.message.content]
+    aleft = (await engine.astream_chat("Who then?")).achat_stream
+    assert aleft is not None
+    first = await anext(aleft)
+    await aleft.aclose()
+    assert [said.content for said in engine.chat_history[4:]] == ["Who then?", first.message.content]
+
+    def broken(*_: Any, emit: Any, **__: Any) -> Any:
+        emit(0, "Ha")
+        raise RuntimeError("no power")
+
+    monkeypatch.setattr(index.reader.model, "generate", broken)
+    with pytest.raises(RuntimeError, match="no power"):
+        list(engine.stream_chat("Who now?").response_gen)
+    with pytest.raises(RuntimeError, match="no power"):
+        [piece async for piece in (await engine.astream_chat("Who now?")).async_response_gen()]
+    assert len(engine.chat_history) == 6
+
+
+async def test_no_async_operation_works_on_the_event_loop(index: RCCMemoryIndex, monkeypatch: Any) -> None:
+    here, reader = threading.get_ident(), index.reader
+
+    def aside(owner: Any, name: str) -> None:
+        done = getattr(owner, name)
+
+        def checked(*given: Any, **options: Any) -> Any:
+            assert threading.get_ident() != here, f"{name} on the event loop"
+            return done(*given, **options)
+
+        monkeypatch.setattr(owner, name, checked)
+
+    engine, streaming, chat = index.as_query_engine(), index.as_query_engine(streaming=True), index.as_chat_engine()
+    for owner, names in (
+        (reader.model, ("compress_batches", "generate")),
+        (reader, ("add", "delete", "documents", "search")),
+        (reader._asker, ("prepare", "cover")),
+        (reader._shelves, ("get",)),
+    ):
+        for name in names:
+            aside(owner, name)
+    new = pages()[0].model_copy(update={"id_": "new"})
+    await index.ainsert(new)
+    await index.aupdate_ref_doc(Document(text="The bell rings.", id_="new"))
+    await index.ainsert_nodes([TextNode(text="The bell rings twice.", id_="n")])
+    assert await index.arefresh_ref_docs([new]) == [True]
+    await index.adelete_nodes(["n"])
+    await index.adelete_ref_doc("new")
+    assert await index.as_retriever(filters=of("kind", "guide")).aretrieve("the isle")
+    assert str(await engine.aquery("Who?")) and (await chat.achat("Who?")).response
+    assert str(await index.as_query_engine(response_mode="refine", max_windows=1).aquery("Who?"))
+    assert [piece async for piece in (await streaming.aquery("Who?")).async_response_gen()]
+    assert [piece async for piece in (await chat.astream_chat("Who?")).async_response_gen()]
+    with pytest.raises(AssertionError, match="on the event loop"):
+        index.as_retriever().retrieve("Who?")  # the check itself works
+
+
+async def test_changes_are_done_in_the_order_they_were_asked_for(index: RCCMemoryIndex) -> None:
+    await asyncio.gather(*(index.ainsert(Document(text=f"Bell number {n} rings.", id_="bell")) for n in range(4)))
+    assert index.reader.text("isle", "bell") == "Bell number 3 rings."
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: index.insert(Document(text=f"Gull {n}.", id_=f"gull{n}")), range(8)))
+    assert len(index.ref_doc_info) == 11 and len(index.index_struct.nodes) == 11
+
+
 def test_what_cannot_go_in_is_named_and_nothing_is_left_of_it(index: RCCMemoryIndex) -> None:
     bad = pages()[0].model_copy(update={"id_": "bad"})
     bad.set_content("   ")
@@ -111,6 +226,10 @@ def test_what_cannot_go_in_is_named_and_nothing_is_left_of_it(index: RCCMemoryIn
     assert "bad" not in index.ref_doc_info and "bad#whole" not in index.docstore.docs
     with pytest.raises(TypeError, match="node_postprocessors"):
         index.as_query_engine(node_postprocessors=[])
+    with pytest.raises(TypeError, match="colection"):
+        RCCMemoryIndex.from_documents(pages(), llm=index.llm, colection="isle")
+    with pytest.raises(ConfigError, match="open already"):
+        RCCMemoryIndex(nodes=[], reader=index.reader, device="cpu")
 
 
 def test_an_edit_compresses_no_more_than_it_must(index: RCCMemoryIndex, model: RCCModel, monkeypatch: Any) -> None:
@@ -146,7 +265,7 @@ def test_a_new_process_loads_it(tmp_path: Path, saved_model: Path) -> None:
     storage = persisted(tmp_path, saved_model)
     code = (
         "import sys, rcc_integrations.llamaindex\n"
-        "from llama_index.core import StorageContext, load_index_from_storage\n"
+        "from llama_index.core import Document, StorageContext, load_index_from_storage\n"
         "index = load_index_from_storage(StorageContext.from_defaults(persist_dir=sys.argv[1]), model=sys.argv[2])\n"
         "print(type(index).__name__, sorted(index.ref_doc_info), len(str(index.as_query_engine().query('Who?'))) > 0)\n"
     )

@@ -1,8 +1,10 @@
 import asyncio
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, DocumentBlock, ImageBlock, TextBlock
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field, ValidationError
@@ -115,14 +117,53 @@ def test_without_a_call_an_error_says_so(chat: RCCLLM) -> None:
         chat.get_tool_calls_from_response(chat.chat(user("Who?")))
 
 
+PROMPT = PromptTemplate("Which boat is at {place}?")
+
+
 async def test_structured_prediction(chat: RCCLLM) -> None:
-    prompt = PromptTemplate("Which boat is at {place}?")
     options = {"llm_kwargs": {"max_tokens": 200}}
-    boat = chat.structured_predict(Boat, prompt, place="Holm", **options)
+    boat = chat.structured_predict(Boat, PROMPT, place="Holm", **options)
     assert isinstance(boat, Boat)
-    assert await chat.astructured_predict(Boat, prompt, place="Holm", **options) == boat
+    assert await chat.astructured_predict(Boat, PROMPT, place="Holm", **options) == boat
+    said = chat.as_structured_llm(Boat).complete("Which boat?", **options)
+    assert isinstance(said.raw, Boat)
     with pytest.raises(GenerationError, match="max_tokens"):
-        chat.structured_predict(Boat, prompt, place="Holm", llm_kwargs={"max_tokens": 3, "min_tokens": 0})
+        chat.structured_predict(Boat, PROMPT, place="Holm", llm_kwargs={"max_tokens": 3, "min_tokens": 0})
+
+
+async def test_an_object_grows_while_it_is_written(chat: RCCLLM) -> None:
+    options = {"llm_kwargs": {"max_tokens": 200}}
+    parts = list(chat.stream_structured_predict(Boat, PROMPT, place="Holm", **options))
+    assert isinstance(parts[-1], Boat) and len(parts) > 3
+    named = [part for part in parts if part.name is not None]
+    assert len(named) < len(parts) and any(part.masts is None for part in named)  # one field after the other
+    streamed = await chat.astream_structured_predict(Boat, PROMPT, place="Holm", **options)
+    assert [part async for part in streamed][-1] == parts[-1]
+    with pytest.raises(GenerationError, match="max_tokens"):
+        list(chat.stream_structured_predict(Boat, PROMPT, place="Holm", llm_kwargs={"max_tokens": 3, "min_tokens": 0}))
+
+
+async def test_tokens_are_counted_by_the_frameworks_own_counter(reader: RCCReader, index: RCCMemoryIndex) -> None:
+    counter = TokenCountingHandler(tokenizer=str.split)
+    llm = RCCLLM(
+        reader=reader, collection="isle", max_tokens=16, min_tokens=16, callback_manager=CallbackManager([counter])
+    )
+    asked = [llm.chat(user("Who approves leave?")), llm.complete("Who?"), await llm.achat(user("Who?"))]
+    asked += [list(llm.stream_chat(user("Who?")))[-1], list(llm.stream_complete("Who?"))[-1]]
+    assert [event.completion_token_count for event in counter.llm_token_counts] == [16] * 5
+    assert counter.prompt_llm_token_count == sum(said.additional_kwargs["prompt_tokens"] for said in asked)
+    assert asked[0].additional_kwargs["prompt_tokens"] > asked[0].additional_kwargs["memory_slots"] > 0
+
+
+def test_it_can_be_written_down(tmp_path: Path) -> None:
+    written = RCCLLM(store=tmp_path / "memory", collection="isle", stop=["."]).to_json()
+    again = RCCLLM.from_json(written)
+    assert again.store == tmp_path / "memory" and again.stop == ["."] and "reader" not in written
+
+
+def test_windows_are_chosen_by_the_question_that_is_named(chat: RCCLLM) -> None:
+    said = chat.chat(user("And there?"), question="When was the lighthouse built?", max_windows=1)
+    assert said.raw["answer"].sources[0].document == "isle.md"
 
 
 async def test_parallel_calls_share_a_batch_and_leave_the_loop_free(chat: RCCLLM, monkeypatch: Any) -> None:
