@@ -11,17 +11,13 @@ from pathlib import Path
 from llama_index.core import Document
 
 from rcc_integrations import RCCReader
-from rcc_integrations.errors import UnknownCollectionError
 from rcc_integrations.files import find_files
 from rcc_integrations.llamaindex import RCCMemoryIndex
 
 
 def open_index(reader: RCCReader) -> RCCMemoryIndex:
     """Open the index of the folder, or begin one."""
-    try:
-        return RCCMemoryIndex.from_store(reader, "folder")
-    except UnknownCollectionError:
-        return RCCMemoryIndex(nodes=[], reader=reader, collection="folder")
+    return RCCMemoryIndex(nodes=[], reader=reader, collection="folder")
 
 
 def sync(folder: Path, index: RCCMemoryIndex) -> tuple[int, int]:

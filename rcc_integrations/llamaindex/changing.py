@@ -43,6 +43,7 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
     def _build_index_from_nodes(self, nodes: Sequence[BaseNode], **build_kwargs: Any) -> RCCMemoryStruct:
         no_options(build_kwargs)
         self._index_struct = RCCMemoryStruct()
+        self._bring_in_line()  # the collection may have been there before
         self._insert(nodes)
         return self._index_struct
 

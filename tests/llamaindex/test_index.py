@@ -254,6 +254,14 @@ def test_a_collection_made_elsewhere_is_opened(reader: RCCReader) -> None:
     assert index.is_empty
 
 
+def test_an_index_over_a_collection_that_is_there_goes_on_with_it(index: RCCMemoryIndex) -> None:
+    again = RCCMemoryIndex(nodes=[], reader=index.reader, collection="isle")
+    assert again.docstore.docs.keys() == index.docstore.docs.keys() and again.refresh_ref_docs(pages()) == [False] * 2
+    new = Document(text="The bell rings twice.", id_="bell")
+    more = RCCMemoryIndex.from_documents([new], reader=index.reader, collection="isle")
+    assert set(more.ref_doc_info) == {"ferry.md", "isle.md", "bell"} and len(more.docstore.docs) == 3
+
+
 def persisted(folder: Path, saved_model: Path) -> Path:
     index = RCCMemoryIndex.from_documents(pages(), store=folder / "memory", collection="isle", model=saved_model)
     index.storage_context.persist(str(folder / "storage"))

@@ -125,7 +125,7 @@ async def test_structured_prediction(chat: RCCLLM) -> None:
     boat = chat.structured_predict(Boat, PROMPT, place="Holm", **options)
     assert isinstance(boat, Boat)
     assert await chat.astructured_predict(Boat, PROMPT, place="Holm", **options) == boat
-    said = chat.as_structured_llm(Boat).complete("Which boat?", **options)
+    said = chat.as_structured_llm(Boat).complete("Which boat?", max_tokens=200)
     assert isinstance(said.raw, Boat)
     with pytest.raises(GenerationError, match="max_tokens"):
         chat.structured_predict(Boat, PROMPT, place="Holm", llm_kwargs={"max_tokens": 3, "min_tokens": 0})
