@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from llama_index.core import Document, StorageContext, load_index_from_storage
 from llama_index.core.llms import MockLLM
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -46,6 +47,23 @@ def test_windows_come_with_score_place_and_source(index: RCCMemoryIndex) -> None
     assert best.score > 0 and best.node.ref_doc_id == "isle.md" and best.node.metadata["kind"] == "guide"
     assert ISLE[best.node.start_char_idx : best.node.end_char_idx] == best.node.get_content()
     assert "_llama_index" not in best.node.metadata
+
+
+def test_places_are_those_in_the_document_where_a_parser_cut_it(llm: RCCLLM) -> None:
+    text = TEXT + " " + ISLE
+    index = RCCMemoryIndex.from_documents(
+        [Document(text=text, id_="a")], llm=llm, transformations=[SentenceSplitter(chunk_size=40, chunk_overlap=0)]
+    )
+    best = index.as_query_engine(max_windows=1).query("When was the lighthouse built?").source_nodes[0]
+    assert best.node.start_char_idx > 40 and "1871" in best.node.get_content()
+    assert text[best.node.start_char_idx : best.node.end_char_idx] == best.node.get_content()
+
+
+def test_progress_is_shown_if_asked_for(llm: RCCLLM, capsys: pytest.CaptureFixture[str]) -> None:
+    RCCMemoryIndex.from_documents(pages(), llm=llm, collection="quiet")
+    assert capsys.readouterr().err == ""
+    RCCMemoryIndex.from_documents(pages(), llm=llm, collection="shown", show_progress=True)
+    assert "2/2" in capsys.readouterr().err
 
 
 async def test_filters_choose_documents_before_memory_is_loaded(index: RCCMemoryIndex) -> None:
