@@ -206,13 +206,13 @@ def with_vectors(
     size: int,
 ) -> Row:
     """Answer from the text of the nodes whose vectors are nearest, as many as fill the positions that memory took."""
+    tokenizer, vectors = reader.model.tokenizer, MiniLM()
     begun = time.perf_counter()
-    tokenizer = reader.model.tokenizer
     splitter = SentenceSplitter(
         chunk_size=size, chunk_overlap=0, include_metadata=False,
         tokenizer=lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"],
     )  # fmt: skip
-    index = VectorStoreIndex.from_documents(documents, embed_model=MiniLM(), transformations=[splitter])
+    index = VectorStoreIndex.from_documents(documents, embed_model=vectors, transformations=[splitter])
     built = time.perf_counter() - begun
     index.storage_context.persist(str(folder))
 
