@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -226,7 +228,8 @@ def with_vectors(
         chunk_size=size, chunk_overlap=0, include_metadata=False,
         tokenizer=lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"],
     )  # fmt: skip
-    index = VectorStoreIndex.from_documents(documents, embed_model=vectors, transformations=[splitter])
+    with redirect_stdout(sys.stderr):  # the splitter says that its nodes are small
+        index = VectorStoreIndex.from_documents(documents, embed_model=vectors, transformations=[splitter])
     built = time.perf_counter() - begun
     index.storage_context.persist(str(folder))
 
