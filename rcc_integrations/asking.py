@@ -19,7 +19,7 @@ from rcc_integrations.errors import (
 from rcc_integrations.loading import load_prefix
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.generation import Generation, GenerationOptions
+from rcc_integrations.model.generation import Generation
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.streaming import GenerationStream
@@ -68,9 +68,9 @@ class Prepared:
     load_seconds: float
 
     @property
-    def kind(self) -> tuple[GenerationOptions, bool]:
+    def kind(self) -> Hashable:
         """Requests of one kind can be generated in one batch."""
-        return self.request.options, not self.laid
+        return self.request.options, not self.laid, self.prefix.layers
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -261,7 +261,7 @@ class Asker:
         key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
         if prefix is None:
-            prefix = load_prefix(self._store, self._model(), windows, before)
+            prefix = load_prefix(self._store, self._model(), windows, ratio_of(laid[0].shelf.collection), before)
             self._prefixes.put(key, prefix)
         return prefix
 

@@ -14,13 +14,13 @@ from rcc_integrations.errors import ConfigError
 FORMAT = 1
 
 Injection = Literal["kv", "residual"]
-Placement = Literal["staggered", "last"]
+Placement = Literal["focused", "staggered", "last"]
 Projection = Literal["identity", "low_rank", "linear"]
 Filling = Literal["none", "published"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "injection": ("kv", "residual"),
-    "placement": ("staggered", "last"),
+    "placement": ("focused", "staggered", "last"),
     "projection": ("identity", "low_rank", "linear"),
     "filling": ("none", "published"),
 }
@@ -33,8 +33,11 @@ class RCCConfig:
     Args:
         base: Name of the base model: a hub id, a folder, or a name that the package knows (`smollm2-135m-instruct`).
         injection: How memory enters the decoder: `kv` (keys and values per slot) or `residual` (as published).
-        placement: Which token of a run of `ratio` tokens each level is taken from: always the `last`, or
-            `staggered` so that across levels every token of the run is present.
+        placement: What a slot, a run of `ratio` tokens, keeps of the levels of its tokens: every level of the `last`
+            token; every level, `staggered` so that across levels each token of the run is present; or all tokens of
+            the run, `focused` on the few levels that are read most.
+        layers: With `focused` placement, all decoder layers, the one that reads memory most first: at ratio r the
+            first (layers // r) of them have memory. Empty with other placements.
         ratio: Compression ratio used when none is named: source tokens per slot.
         ratios: Ratios that the adapters were trained for. Ratio 1 with `kv` is exact without any training and is
             always allowed; other ratios have to be asked for by name.
@@ -55,6 +58,7 @@ class RCCConfig:
     base: str
     injection: Injection = "kv"
     placement: Placement = "staggered"
+    layers: tuple[int, ...] = ()
     ratio: int = 4
     ratios: tuple[int, ...] = ()
     window: int = 128
@@ -73,6 +77,9 @@ class RCCConfig:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}; it is {getattr(self, name)!r}.")
         for name in ("ratio", "window"):
             _check_int(name, getattr(self, name), 1)
+        for value in self.layers:
+            _check_int("layers", value, 0)
+        self._check_placement()
         for value in self.ratios:
             _check_int("ratios", value, 1)
         if self.max_windows is not None:
@@ -87,6 +94,19 @@ class RCCConfig:
             raise ConfigError(f"question_template must hold {{question}} once; it is {self.question_template!r}.")
         if not all(isinstance(text, str) and text for text in self.stop):
             raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
+
+    def _check_placement(self) -> None:
+        if self.placement != "focused":
+            if self.layers:
+                raise ConfigError(f"layers are for focused placement; this one is {self.placement}.")
+            return
+        if self.injection != "kv" or self.filling != "none":
+            raise ConfigError("Focused placement is for kv injection and windows that are not filled.")
+        if sorted(self.layers) != list(range(len(self.layers))) or not self.layers:
+            raise ConfigError(
+                "Focused placement needs layers: every decoder layer once, the one that reads memory most first "
+                f"(rcc_integrations.training.rank_layers measures that); they are {list(self.layers)}."
+            )
 
     def to_json(self) -> str:
         """Return the settings as JSON text, with the format's version."""
@@ -117,7 +137,7 @@ class RCCConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - known):
             raise ConfigError(f"{where} has unknown settings: {', '.join(unknown)}.")
-        for name in ("ratios", "stop"):
+        for name in ("layers", "ratios", "stop"):
             if isinstance(data.get(name), list):
                 data[name] = tuple(data[name])
         try:

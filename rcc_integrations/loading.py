@@ -13,7 +13,11 @@ from rcc_integrations.model.rcc_model import RCCModel
 
 
 def load_prefix(
-    store: MemoryStore, model: RCCModel, windows: Sequence[WindowRecord], before: Sequence[int] | None = None
+    store: MemoryStore,
+    model: RCCModel,
+    windows: Sequence[WindowRecord],
+    ratio: int,
+    before: Sequence[int] | None = None,
 ) -> Prefix:
     """Build the prefix of stored windows, in order.
 
@@ -21,17 +25,18 @@ def load_prefix(
         store: Where their memories are.
         model: The model that made them.
         windows: Their records; the same window may come more than once.
+        ratio: The ratio that they were made at.
         before: Token ids of the clear text in front; the model's own opening if not given.
 
     Raises:
         BlobsMissingError: A memory is not in the store (any more).
         CorruptBlobError: A memory is not what was stored, or does not fit the model.
     """
-    spec = model.memory_spec
+    spec, layout = model.memory_spec(ratio), model.layout(ratio)
     memories = []
     for window in windows:
         stored = store.get_blob(window.key)
-        check_blob(stored, spec, slots=window.slots)
+        check_blob(stored, spec, entries=layout.entries(window.tokens))
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
         memories.append(decode(on_device, model.decoder.dtype))
-    return model.prefix(memories, before)
+    return model.prefix(memories, before, ratio=ratio)

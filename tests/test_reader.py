@@ -22,6 +22,7 @@ from rcc_integrations.errors import (
 )
 from rcc_integrations.loading import load_prefix
 from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.prefix import stack_prefixes
 from tests.tiny import FAMILIES, TEXT, tiny_model
 
 DOCUMENTS = {
@@ -69,24 +70,48 @@ def sorted_texts(answer, id):
     return [s.text for s in sorted(answer.sources, key=lambda s: s.start) if s.document == id]
 
 
-@pytest.mark.parametrize("injection", ["kv", "residual"])
+FORMS = {
+    "kv": {"placement": "last"},
+    "focused": {"placement": "focused", "layers": (2, 1, 3, 0), "base": {"num_hidden_layers": 4}},
+    "residual": {"injection": "residual", "placement": "last"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_memory_read_back_answers_like_memory_fresh_from_the_encoder(tmp_path, family, injection):
-    model = tiny_model(family, injection=injection, placement="last")
+def test_memory_read_back_answers_like_memory_fresh_from_the_encoder(tmp_path, family, form):
+    model = tiny_model(family, **FORMS[form])
     windows = model.cut(TEXT)
     fresh = model.prefix(model.compress([window.ids for window in windows], 4))
     with RCCReader.open(tmp_path / "memory", model=model) as reader:
         reader.add("exact", {"a": TEXT}, storage="float32")
-        stored = load_prefix(reader.store, model, reader.documents("exact")[0].windows)
-        assert torch.equal(fresh.keys, stored.keys)
-        assert torch.equal(fresh.values, stored.values)
+        stored = load_prefix(reader.store, model, reader.documents("exact")[0].windows, 4)
+        one, other = (stack_prefixes([prefix]) for prefix in (fresh, stored))
+        assert all(map(torch.equal, [*one.keys, *one.values], [*other.keys, *other.values]))
         question = model.question_ids("Who approves leave?")
         direct = model.generate([fresh], [question], GenerationOptions(max_new_tokens=16))[0]
         assert reader.ask("exact", "Who approves leave?", max_new_tokens=16).text == direct.text
         for storage in ("bfloat16", "int8"):
             reader.add(storage, {"a": TEXT}, storage=storage)
-            close = load_prefix(reader.store, model, reader.documents(storage)[0].windows)
-            assert (close.values - fresh.values).abs().max() < 0.05 * fresh.values.abs().max()
+            close = load_prefix(reader.store, model, reader.documents(storage)[0].windows, 4)
+            for near, exact in zip(stack_prefixes([close]).values, one.values, strict=True):
+                assert (near - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_collections_of_several_ratios_are_asked_at_once(tmp_path):
+    model = tiny_model(ratios=(1, 2, 4), **FORMS["focused"])
+    question = "Who approves leave?"
+    with RCCReader.open(tmp_path / "memory", model=model) as reader:
+        for ratio in (1, 2, 4):
+            reader.add(f"r{ratio}", {"a": TEXT}, ratio=ratio)
+        names = ["r1", "r2", "r4", "r2"]
+        together = reader.ask_batch([(name, question) for name in names], max_new_tokens=12)
+        alone = [reader.ask(name, question, max_new_tokens=12) for name in names]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert len({answer.text for answer in alone}) == 3
+    assert [answer.usage.memory_slots for answer in alone][:3] == sorted(
+        (answer.usage.memory_slots for answer in alone[:3]), reverse=True
+    )
 
 
 def test_documents_come_in_the_order_they_were_added(filled, model):

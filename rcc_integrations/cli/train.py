@@ -12,7 +12,7 @@ from rcc_integrations.cli.clean import one_line
 from rcc_integrations.cli.options import Json, Settings
 from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.cli.train_export import export_samples
-from rcc_integrations.cli.train_options import DATA, DEFAULTS, MODEL, PACE, RUN, option, shares
+from rcc_integrations.cli.train_options import DATA, DEFAULTS, MODEL, PACE, RUN, numbers, option, shares
 from rcc_integrations.errors import ConfigError, TrainingError
 from rcc_integrations.training.settings import TrainSettings
 
@@ -61,10 +61,20 @@ def train(
         str | None,
         option(
             "placement",
-            "staggered|last",
-            "Which tokens a slot is taken from.",
+            "focused|staggered|last",
+            "What a slot keeps: a few layers of all its tokens, or every layer of some.",
             MODEL,
-            "staggered for kv, last for residual",
+            "focused for kv, last for residual",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        option(
+            "layers",
+            "N,N,…",
+            "For focused placement, all layers, the one that reads memory most first.",
+            MODEL,
+            "measured on the base",
         ),
     ] = None,
     window: Annotated[int | None, option("window", "TOKENS", "Longest window.", MODEL)] = None,
@@ -158,6 +168,8 @@ def train(
             given.setdefault("base", before.base)
         if before.device is not None:
             given.setdefault("device", before.device)
+        if layers is not None:
+            given["layers"] = numbers("layers", layers)
         for name, values in (("shares", share), ("ratios", ratio), ("stages", stage)):
             if values:
                 given[name] = shares(name.removesuffix("s"), values, whole=name == "ratios")

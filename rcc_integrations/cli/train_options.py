@@ -54,3 +54,19 @@ def shares(name: str, values: list[str], *, whole: bool) -> dict[Any, float]:
             example = "4=0.5" if whole else "B=0.5"
             raise ConfigError(f"--{name} takes a name and its share, such as {example}; it is {value!r}.") from error
     return found
+
+
+def numbers(name: str, value: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between.
+
+    Args:
+        name: Of the option.
+        value: As given.
+
+    Raises:
+        ConfigError: If it is not of that form.
+    """
+    try:
+        return tuple(int(number) for number in value.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--{name} takes whole numbers with commas between; it is {value!r}.") from error

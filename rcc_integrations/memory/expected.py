@@ -10,17 +10,17 @@ from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory.quantization import QUANTIZED, logical_names
 
 
-def check_blob(tensors: Mapping[str, Tensor], spec: Mapping[str, Sequence[int]], *, slots: int | None = None) -> int:
+def check_blob(tensors: Mapping[str, Tensor], spec: Mapping[str, Sequence[int]], *, entries: int | None = None) -> int:
     """Refuse tensors whose names, types or shapes do not fit a model.
 
     Args:
         tensors: A blob as it was read (stored form) or decoded.
-        spec: For every logical name its shape without the slots, which come before the last axis: `{"key": (levels,
-            heads, head_dim)}` stands for `[levels, heads, slots, head_dim]`.
-        slots: The slots that the window's record tells; None takes any number.
+        spec: For every logical name its shape without the entries, which come before the last axis: `{"key": (levels,
+            heads, head_dim)}` stands for `[levels, heads, entries, head_dim]`.
+        entries: How many a window of that length has; None takes any number.
 
     Returns:
-        The number of slots.
+        The number of entries.
 
     Raises:
         CorruptBlobError: Something does not fit; the message names the tensor, what is there and what should be.
@@ -32,11 +32,11 @@ def check_blob(tensors: Mapping[str, Tensor], spec: Mapping[str, Sequence[int]],
         shape = tuple((tensors[name] if name in tensors else tensors[name + QUANTIZED]).shape)
         *outer, last = spec[name]
         if len(shape) != len(outer) + 2 or shape[:-2] != tuple(outer) or shape[-1] != last:
-            expected = ", ".join([*map(str, outer), "slots", str(last)])
+            expected = ", ".join([*map(str, outer), "entries", str(last)])
             raise CorruptBlobError(f"Memory {name!r} has shape {list(shape)}; the model expects [{expected}].")
-        if slots is None:
-            slots = shape[-2]
-        if shape[-2] != slots or slots < 1:
-            raise CorruptBlobError(f"Memory {name!r} has {shape[-2]} slots; {slots} are expected.")
-    assert slots is not None
-    return slots
+        if entries is None:
+            entries = shape[-2]
+        if shape[-2] != entries or entries < 1:
+            raise CorruptBlobError(f"Memory {name!r} has {shape[-2]} entries; {entries} are expected.")
+    assert entries is not None
+    return entries

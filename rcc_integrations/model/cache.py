@@ -5,11 +5,12 @@ The cache classes change with most releases of transformers; nothing outside thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
@@ -70,22 +71,62 @@ class RoomyLayer(DynamicLayer):
         return keys, values
 
 
+class UnevenCache(Cache):
+    """A cache whose layers differ in length; masks and positions go by the longest."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        super().__init__(layers=layers)
+        self._longest = max(layers, key=lambda layer: layer.keys.shape[-2])
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return the length of the longest layer."""
+        return int(self._longest.get_seq_length())
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Return length and offset of the longest layer's mask."""
+        length, offset = self._longest.get_mask_sizes(query_length)
+        return int(length), int(offset)
+
+
+@contextmanager
+def uneven_layers(layers: nn.ModuleList, seeing: Collection[int], extra: int) -> Iterator[None]:
+    """Cut the attention mask for the layers of an `UnevenCache` that are shorter.
+
+    Args:
+        layers: The decoder's layers.
+        seeing: The numbers of those that see everything; all if empty.
+        extra: How many entries the others lack at the front.
+    """
+
+    def cut(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mask = kwargs.get("attention_mask")
+        return (args, kwargs) if mask is None else (args, {**kwargs, "attention_mask": mask[..., extra:]})
+
+    shorter = [layer for number, layer in enumerate(layers) if number not in seeing] if seeing else []
+    handles = [layer.register_forward_pre_hook(cut, with_kwargs=True) for layer in shorter]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> Cache:
     """Return a cache for generation that starts from given keys and values and leaves them untouched.
 
     Args:
-        keys: One tensor a layer, shape (batch, heads, length, head width), rotated.
+        keys: One tensor a layer, shape (batch, heads, length, head width), rotated; lengths may differ.
         values: Likewise.
         room: Positions that generation will add.
     """
-    return Cache(layers=[RoomyLayer(key, value, room) for key, value in zip(keys, values, strict=True)])
+    return UnevenCache([RoomyLayer(key, value, room) for key, value in zip(keys, values, strict=True)])
 
 
 def growing_cache(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Cache:
     """Return a cache that starts from given keys and values and lets gradients through.
 
     Args:
-        keys: One tensor a layer, shape (batch, heads, length, head width), rotated.
+        keys: One tensor a layer, shape (batch, heads, length, head width), rotated; lengths may differ.
         values: Likewise.
     """
     layers = []
@@ -94,7 +135,7 @@ def growing_cache(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Cache:
         layer.lazy_initialization(key, value)
         layer.keys, layer.values = key, value
         layers.append(layer)
-    return Cache(layers=layers)
+    return UnevenCache(layers)
 
 
 def cache_contents(cache: Cache) -> tuple[Tensor, Tensor]:
@@ -113,8 +154,13 @@ def attention_reach(config: PretrainedConfig) -> int:
     positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(positions, int):
         raise ModelError(f"The config of {config.model_type} has no max_position_embeddings.")
+    sliding = attention_window(config)
+    return positions if sliding is None else min(positions, sliding)
+
+
+def attention_window(config: PretrainedConfig) -> int | None:
+    """Return over how many entries the sliding layers of a model attend; None if it has none."""
+    config = config.get_text_config(decoder=True)
     sliding = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or []
-    if isinstance(sliding, int) and (not kinds or "sliding_attention" in kinds):
-        return min(positions, sliding)
-    return positions
+    return sliding if isinstance(sliding, int) and (not kinds or "sliding_attention" in kinds) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,39 +16,45 @@ class _EnoughError(Exception):
     """Ends the encoder's pass once its last wanted level is known."""
 
 
-def encode_slots(family: Family, ids: Tensor, positions: Tensor, *, final_level: bool = False, **inputs: Any) -> Tensor:
+def encode_slots(
+    family: Family, ids: Tensor, sources: Tensor, levels: Sequence[int], *, final_level: bool = False, **inputs: Any
+) -> Tensor:
     """Return the encoder's states at the slots of a batch of windows.
 
-    Level l is the input of layer l, so level 0 is the token's embedding. The pass ends at the last layer's input,
+    Level l is the input of layer l, so level 0 is the token's embedding. The pass ends at the highest wanted level,
     and the output head is never run. Windows are padded on the right, where a causal model does not look.
 
     Args:
         family: Parts of the encoder.
         ids: Token ids, shape (batch, tokens).
-        positions: Token position of each level of each slot, shape (batch, levels, slots).
+        sources: The token that each entry is taken from, shape (batch, levels, entries).
+        levels: The wanted levels, ascending.
         final_level: Also return the level above the last layer, after the final norm, as released RCC does.
         **inputs: Further inputs of the body, such as masks for windows that share a row.
 
     Returns:
-        States of shape (levels, batch, slots, hidden), one level more with `final_level` (taken where the level
+        States of shape (levels, batch, entries, hidden), one level more with `final_level` (taken where the level
         before it is).
     """
-    levels: list[Tensor] = []
-    last = len(family.layers) - 1
+    found: list[Tensor] = []
+    number = {level: place for place, level in enumerate(levels)}
 
     def keep(level: int, hidden: Tensor) -> None:
-        where = positions[:, min(level, last), :, None].expand(-1, -1, hidden.shape[-1])
-        levels.append(hidden.gather(1, where))
-        if level == last and not final_level:
+        if level not in number:
+            return
+        where = sources[:, number[level], :, None].expand(-1, -1, hidden.shape[-1])
+        found.append(hidden.gather(1, where))
+        if level == levels[-1] and not final_level:
             raise _EnoughError
 
     with _layer_inputs(family.layers, keep):
         try:
             output = family.body(input_ids=ids, use_cache=False, **inputs)
-            keep(last + 1, output.last_hidden_state)
+            number[len(family.layers)] = len(levels) - 1
+            keep(len(family.layers), output.last_hidden_state)
         except _EnoughError:
             pass
-    return torch.stack(levels)
+    return torch.stack(found)
 
 
 @contextmanager

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rcc_integrations.config import FORMAT, RCCConfig
+from rcc_integrations.model.slots import SlotLayout
 
 
 def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
@@ -37,27 +39,29 @@ def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
-def fingerprint(config: RCCConfig, weights: str, ratio: int) -> str:
+def fingerprint(config: RCCConfig, weights: str, layout: SlotLayout) -> str:
     """Return the fingerprint of memories made by a model at a ratio.
 
     Args:
         config: The model's settings; those that shape a memory count.
         weights: Hash over all weights, base, adapters and projections.
-        ratio: Compression ratio.
+        layout: What a memory holds: ratio, placement, levels.
 
     Returns:
         32 hex digits.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "format": FORMAT,
         "weights": weights,
-        "ratio": ratio,
+        "ratio": layout.ratio,
         "window": config.window,
         "injection": config.injection,
-        "placement": config.placement,
+        "placement": layout.placement,
         "projection": config.projection,
         "filling": config.filling,
     }
+    if layout.placement == "focused":
+        parts["levels"] = layout.levels
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.cache import roomy_cache
+from rcc_integrations.model.cache import roomy_cache, uneven_layers
+from rcc_integrations.model.family import Family
 from rcc_integrations.model.prefix import Prefix, stack_prefixes
 from rcc_integrations.model.text import Detokenizer, TextCutter
 
@@ -178,21 +179,26 @@ def generate(
     Returns:
         One generation a question.
     """
-    keys, values, used = stack_prefixes(list(prefixes))
+    stacked = stack_prefixes(prefixes)
+    used = stacked.used
     device, longest = decoder.device, max(len(question) for question in questions)
     pad = end_ids[0] if end_ids else 0
     ids = torch.full((len(questions), longest), pad, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
+    mask, positions = torch.zeros_like(ids), torch.zeros_like(ids)
     for row, question in enumerate(questions):
-        ids[row, longest - len(question) :] = torch.tensor(question)
-        mask[row, longest - len(question) :] = 1
+        start = longest - len(question)
+        ids[row, start:] = torch.tensor(question)
+        mask[row, start:] = 1
+        positions[row, start:] = torch.arange(len(question)) + stacked.lengths[row]
     # transformers wants ids for the cached positions too; it cuts them off before the first pass.
     ids = torch.cat([torch.full_like(used, pad), ids], dim=1).to(device)
     mask = torch.cat([used, mask], dim=1).to(device)
+    positions = torch.cat([torch.zeros_like(used), positions], dim=1).to(device)
     rows = [_Row(tokenizer, options, marker, stop) for _ in questions]
     watch = _Watch(rows, end_ids, emit, cancel or ())
     room = longest + options.max_new_tokens
-    cache = roomy_cache(list(keys.to(decoder.dtype)), list(values.to(decoder.dtype)), room) if keys.shape[3] else None
+    keys, values = ([each.to(decoder.dtype) for each in both] for both in (stacked.keys, stacked.values))
+    cache = roomy_cache(keys, values, room) if used.shape[1] else None
     sampled = options.temperature > 0
     settings = GenerationConfig(
         max_new_tokens=options.max_new_tokens,
@@ -211,13 +217,15 @@ def generate(
         if sampled and options.seed is not None:
             torch.manual_seed(options.seed)
         write: Any = decoder.generate
-        write(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
-            generation_config=settings,
-            stopping_criteria=StoppingCriteriaList([watch]),
-            logits_processor=logits_processor,
-        )
+        with uneven_layers(Family.of(decoder).layers, stacked.layers, stacked.extra):
+            write(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                generation_config=settings,
+                stopping_criteria=StoppingCriteriaList([watch]),
+                logits_processor=logits_processor,
+            )
     watch.finish()
     return [row.result() for row in rows]

@@ -2,7 +2,8 @@
 
 The input of decoder layer l at a slot is A_l·h_l; what the layer's own norm and projections make of it as key and
 value is all that later positions can see of it. Slots do not depend on one another, so a memory is final when its
-window is compressed. Keys are kept before rotation and rotated to their place when memories are put together.
+window is compressed. Keys are kept before rotation and rotated to their place when memories are put together. With
+`focused` placement only the layers that read most have memory; the others see the clear text and the question alone.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.cache import Captured, CapturingCache
 from rcc_integrations.model.family import Family, rotate
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.slots import SlotLayout
 
 Memory = dict[str, Tensor]
 
 
-def kv_memory(family: Family, projections: LevelProjections, states: Tensor) -> Memory:
+def kv_memory(family: Family, projections: LevelProjections, states: Tensor, levels: Sequence[int]) -> Memory:
     """Turn slot states into keys and values.
 
     A layer is called with the neutral rotation (cos 1, sin 0) and a cache that ends the call when keys and values
@@ -29,18 +32,19 @@ def kv_memory(family: Family, projections: LevelProjections, states: Tensor) -> 
     Args:
         family: Parts of the decoder.
         projections: The maps A_l.
-        states: Encoder states, shape (levels, batch, slots, hidden), one level a decoder layer.
+        states: Encoder states, shape (levels, batch, entries, hidden).
+        levels: The level of each; level l becomes memory of decoder layer l.
 
     Returns:
-        `key` and `value`, each of shape (batch, levels, heads, slots, head width).
+        `key` and `value`, each of shape (batch, levels, heads, entries, head width).
     """
     cos, sin = family.rotation(torch.zeros(1, dtype=torch.int64, device=states.device), states)
     neutral = (torch.ones_like(cos), torch.zeros_like(sin))
     keys, values = [], []
-    for level, layer in enumerate(family.layers):
+    for state, level in zip(states, levels, strict=True):
         try:
-            layer(
-                projections(states[level], level),
+            family.layers[level](
+                projections(state, level),
                 attention_mask=None,
                 position_embeddings=neutral,
                 use_cache=True,
@@ -52,23 +56,38 @@ def kv_memory(family: Family, projections: LevelProjections, states: Tensor) -> 
     return {"key": torch.stack(keys, dim=1), "value": torch.stack(values, dim=1)}
 
 
-def kv_prefix(family: Family, text: Prefix, memories: Sequence[Memory]) -> Prefix:
-    """Put memories behind clear text, in order, at consecutive positions.
+def kv_prefix(family: Family, text: Prefix, memories: Sequence[Memory], layout: SlotLayout) -> Prefix:
+    """Put memories behind clear text, in order, their slots at consecutive positions.
 
     Args:
         family: Parts of the decoder.
         text: The clear text, already read by the decoder.
-        memories: `key` and `value` of shape (levels, heads, slots, head width) each.
+        memories: `key` and `value` of shape (levels, heads, entries, head width) each.
+        layout: Of these memories.
 
     Returns:
         The whole prefix.
+
+    Raises:
+        ConfigError: If a memory has another number of levels than the layout.
     """
     if not memories:
         return text
-    start = text.length
-    keys = torch.cat([text.keys, *(memory["key"].to(text.keys) for memory in memories)], dim=-2)
-    values = torch.cat([text.values, *(memory["value"].to(text.values) for memory in memories)], dim=-2)
-    slots = keys.shape[-2] - start
-    places = torch.arange(start, start + slots, device=keys.device)
-    keys[..., start:, :] = rotate(keys[..., start:, :], *family.rotation(places, keys))
-    return Prefix(keys, values, text.text_tokens, slots)
+    if odd := {memory["key"].shape[0] for memory in memories} - {len(layout.levels)}:
+        raise ConfigError(
+            f"A memory has {odd.pop()} levels; at ratio {layout.ratio} it has {len(layout.levels)}. "
+            "Say with ratio= at which ratio memories were made."
+        )
+    places, end = [], text.length
+    for memory in memories:
+        own = layout.places(memory["key"].shape[-2]) + end
+        places.append(own)
+        end = int(own[-1]) + 1
+    turn = family.rotation(torch.cat(places).to(text.keys.device), text.keys)
+    keys = rotate(torch.cat([memory["key"].to(text.keys) for memory in memories], dim=-2), *turn)
+    values = torch.cat([memory["value"].to(text.values) for memory in memories], dim=-2)
+    slots = end - text.length
+    if len(layout.levels) < len(text.keys):
+        return Prefix(text.keys, text.values, text.text_tokens, slots, layout.levels, keys, values)
+    whole = (torch.cat([text.keys, keys], dim=-2), torch.cat([text.values, values], dim=-2))
+    return Prefix(*whole, text.text_tokens, slots)

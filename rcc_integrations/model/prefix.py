@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from rcc_integrations.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,16 +16,22 @@ class Prefix:
     """Keys and values of everything in front of a question. Never written to once built.
 
     Args:
-        keys: Shape (layers, heads, positions, head width), rotated to positions 0, 1, ….
+        keys: What all layers see, shape (layers, heads, entries, head width), rotated to its positions.
         values: Same shape.
         text_tokens: How many positions are uncompressed text.
         slots: How many are slots of memories.
+        layers: With `focused` placement, the layers that see memory, ascending; then `keys` hold the text alone.
+        layer_keys: What only those see, shape (len(layers), heads, entries, head width), rotated.
+        layer_values: Same shape.
     """
 
     keys: Tensor
     values: Tensor
     text_tokens: int
     slots: int
+    layers: tuple[int, ...] = ()
+    layer_keys: Tensor | None = None
+    layer_values: Tensor | None = None
 
     @property
     def length(self) -> int:
@@ -30,32 +39,81 @@ class Prefix:
         return self.text_tokens + self.slots
 
     @property
+    def layer_entries(self) -> int:
+        """Entries that only some layers see."""
+        return 0 if self.layer_keys is None else self.layer_keys.shape[-2]
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the tensors take."""
-        return self.keys.nbytes + self.values.nbytes
+        tensors = (self.keys, self.values, self.layer_keys, self.layer_values)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def stack_prefixes(prefixes: list[Prefix]) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring prefixes of several lengths into one batch, padded on the left.
+@dataclass(frozen=True, eq=False)
+class PrefixBatch:
+    """Prefixes brought into one batch, each padded on the left.
 
     Args:
-        prefixes: At least one.
-
-    Returns:
-        Keys and values of shape (layers, batch, heads, positions, head width), and the mask of used positions,
-        shape (batch, positions), int64.
+        keys: One tensor a layer, shape (batch, heads, entries, head width); what only some layers see comes first.
+        values: Likewise.
+        used: Which entries of the longest layers are no padding, shape (batch, entries), int64.
+        lengths: Positions in use, one number a prefix.
+        layers: The layers that see all entries; all of them if empty.
+        extra: How many entries the other layers lack at the front.
     """
-    if len(prefixes) == 1:
-        (only,) = prefixes
-        return only.keys[:, None], only.values[:, None], torch.ones(1, only.length, dtype=torch.int64)
-    longest = max(prefix.length for prefix in prefixes)
-    mask = torch.zeros(len(prefixes), longest, dtype=torch.int64)
-    layers, heads, _, width = prefixes[0].keys.shape
-    keys = prefixes[0].keys.new_zeros(layers, len(prefixes), heads, longest, width)
-    values = torch.zeros_like(keys)
-    for row, prefix in enumerate(prefixes):
-        start = longest - prefix.length
-        keys[:, row, :, start:] = prefix.keys
-        values[:, row, :, start:] = prefix.values
-        mask[row, start:] = 1
-    return keys, values, mask
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    used: Tensor
+    lengths: list[int]
+    layers: tuple[int, ...]
+    extra: int
+
+
+def stack_prefixes(prefixes: Sequence[Prefix]) -> PrefixBatch:
+    """Bring prefixes of several lengths into one batch.
+
+    Args:
+        prefixes: At least one; those with `layers` have the same ones.
+
+    Raises:
+        ConfigError: If memories are in different layers: they were made at different ratios.
+    """
+    layers = {prefix.layers for prefix in prefixes if prefix.layer_keys is not None}
+    if len(layers) > 1:
+        raise ConfigError(f"Prefixes with memory in different layers cannot share a batch: {sorted(layers)}.")
+    keys, values, used = _padded([(prefix.keys, prefix.values) for prefix in prefixes])
+    lengths = [prefix.length for prefix in prefixes]
+    if not layers:
+        return PrefixBatch(list(keys), list(values), used, lengths, (), 0)
+    (seeing,) = layers
+    nothing = keys.new_zeros(len(seeing), keys.shape[2], 0, keys.shape[4])
+    more_keys, more_values, more_used = _padded(
+        [(nothing, nothing) if prefix.layer_keys is None or prefix.layer_values is None
+         else (prefix.layer_keys, prefix.layer_values) for prefix in prefixes]
+    )  # fmt: skip
+    all_keys, all_values = list(keys), list(values)
+    for number, layer in enumerate(seeing):
+        all_keys[layer] = torch.cat([more_keys[number], keys[layer]], dim=-2)
+        all_values[layer] = torch.cat([more_values[number], values[layer]], dim=-2)
+    used = torch.cat([more_used, used], dim=-1)
+    return PrefixBatch(all_keys, all_values, used, lengths, seeing, more_keys.shape[-2])
+
+
+def _padded(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Stack keys and values on axis 1, padded on the left; also return which entries are no padding."""
+    if len(pairs) == 1:
+        ((keys, values),) = pairs
+        return keys[:, None], values[:, None], torch.ones(1, keys.shape[-2], dtype=torch.int64)
+    longest = max(keys.shape[-2] for keys, _ in pairs)
+    layers, heads, _, width = pairs[0][0].shape
+    all_keys = pairs[0][0].new_zeros(layers, len(pairs), heads, longest, width)
+    all_values = torch.zeros_like(all_keys)
+    used = torch.zeros(len(pairs), longest, dtype=torch.int64)
+    for row, (keys, values) in enumerate(pairs):
+        start = longest - keys.shape[-2]
+        all_keys[:, row, :, start:] = keys
+        all_values[:, row, :, start:] = values
+        used[row, start:] = 1
+    return all_keys, all_values, used

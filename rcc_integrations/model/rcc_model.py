@@ -15,7 +15,7 @@ from transformers import LogitsProcessorList, PreTrainedModel
 from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
 from rcc_integrations.model import checkpoint
-from rcc_integrations.model.cache import attention_reach, cache_contents
+from rcc_integrations.model.cache import attention_reach, attention_window, cache_contents
 from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.fingerprint import fingerprint
@@ -25,7 +25,7 @@ from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.residual import residual_memory, residual_prefix
-from rcc_integrations.model.slots import slot_count, slot_positions
+from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.model.windows import Window, cut_windows, published_windows
 
@@ -58,6 +58,7 @@ class RCCModel(nn.Module):
         self._text_prefix: Prefix | None = None
         self._weights: str | None = None
         self.reach = attention_reach(self.decoder.config)
+        self._check_layers()
         if config.window > self.reach:
             raise ConfigError(f"window {config.window} is longer than the {self.reach} positions of {config.base!r}.")
 
@@ -139,12 +140,17 @@ class RCCModel(nn.Module):
         """Where the decoder is."""
         return self.decoder.device
 
-    @property
-    def memory_spec(self) -> dict[str, tuple[int, ...]]:
-        """Names of a memory's tensors and their shapes without the slots, which are the axis before the last."""
+    def layout(self, ratio: int) -> SlotLayout:
+        """Return what a memory holds at a ratio that `check_ratio` returned."""
+        return SlotLayout.of(self.config, self.levels, ratio)
+
+    def memory_spec(self, ratio: int) -> dict[str, tuple[int, ...]]:
+        """Return a memory's tensors by name, their shapes without the entries, which are the axis before the last."""
         if self.config.injection == "residual":
             return {"state": (self.levels, int(self.decoder.config.get_text_config(decoder=True).hidden_size))}
-        return {"key": self._cache_shape, "value": self._cache_shape}
+        _, *rest = self._cache_shape
+        shape = (len(self.layout(ratio).levels), *rest)
+        return {"key": shape, "value": shape}
 
     @property
     def _cache_shape(self) -> tuple[int, int, int]:
@@ -163,7 +169,7 @@ class RCCModel(nn.Module):
 
     def fingerprint(self, ratio: int | None = None) -> str:
         """Return the fingerprint of the memories that this model makes at a ratio, 32 hex digits."""
-        return fingerprint(self.config, self.weights_id(), ratio or self.config.ratio)
+        return fingerprint(self.config, self.weights_id(), self.layout(ratio or self.config.ratio))
 
     def describe(self, ratio: int | None = None) -> dict[str, Any]:
         """Return what a store keeps beside a fingerprint so that people know which model it stands for."""
@@ -188,6 +194,7 @@ class RCCModel(nn.Module):
         ratio = self.config.ratio if ratio is None else ratio
         if not isinstance(ratio, int) or isinstance(ratio, bool) or not 1 <= ratio <= self.config.window:
             raise ConfigError(f"ratio must be a whole number from 1 to the window of {self.config.window}: {ratio!r}.")
+        self.layout(ratio)
         exact = ratio == 1 and self.config.injection == "kv"
         if ratio in self.config.ratios or exact or untrained:
             return ratio
@@ -206,7 +213,7 @@ class RCCModel(nn.Module):
 
     def slots(self, tokens: int, ratio: int) -> int:
         """Return how many slots a window of so many tokens has."""
-        return slot_count(tokens, ratio)
+        return self.layout(ratio).slots(tokens)
 
     def compress(
         self, windows: Sequence[Sequence[int]], ratio: int | None = None, *, untrained: bool = False
@@ -219,8 +226,8 @@ class RCCModel(nn.Module):
             untrained: Allow a ratio without training.
 
         Returns:
-            A memory a window: `key` and `value` of shape (levels, heads, slots, head width) with `kv`, or `state` of
-            shape (levels, slots, hidden) with `residual`.
+            A memory a window: `key` and `value` of shape (levels, heads, entries, head width) with `kv`, or `state`
+            of shape (levels, entries, hidden) with `residual`. Levels and entries are those of `layout(ratio)`.
 
         Raises:
             ConfigError: If the ratio or a window's length cannot be used.
@@ -261,13 +268,13 @@ class RCCModel(nn.Module):
     def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
         """Compress one batch of windows as it is, with gradients where they are wanted; see `compress`."""
         states, counts = self.encode(windows, ratio)
-        batch = self.inject(states)
+        batch = self.inject(states, ratio)
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
 
-    def inject(self, states: torch.Tensor) -> Memory:
-        """Turn encoder states of shape (levels, batch, slots, hidden) into memories, the batch as first axis."""
+    def inject(self, states: torch.Tensor, ratio: int) -> Memory:
+        """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
         if self.config.injection == "kv":
-            return kv_memory(self._decoder_family, self.projections, states)
+            return kv_memory(self._decoder_family, self.projections, states, self.layout(ratio).levels)
         return residual_memory(self.projections, states)
 
     def encode(self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False) -> Any:
@@ -279,20 +286,20 @@ class RCCModel(nn.Module):
             final_level: Also return the level above the last layer.
 
         Returns:
-            States of shape (levels, windows, slots, hidden), and the number of slots of each window; states behind
-            that number mean nothing.
+            States of shape (levels, windows, entries, hidden), and the number of entries of each window; states
+            behind that number mean nothing.
         """
+        layout = self.layout(ratio)
         longest = max(len(window) for window in windows)
         ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-        counts = [slot_count(len(window), ratio) for window in windows]
-        positions = torch.zeros(len(windows), self.levels, max(counts), dtype=torch.int64)
+        counts = [layout.entries(len(window)) for window in windows]
+        sources = torch.zeros(len(windows), len(layout.levels), max(counts), dtype=torch.int64)
         for row, window in enumerate(windows):
             ids[row, : len(window)] = torch.tensor(window)
-            positions[row, :, : counts[row]] = slot_positions(
-                len(window), ratio, levels=self.levels, placement=self.config.placement
-            )
+            sources[row, :, : counts[row]] = layout.sources(len(window))
         family, device = self._encoder_family, self.device
-        return encode_slots(family, ids.to(device), positions.to(device), final_level=final_level), counts
+        states = encode_slots(family, ids.to(device), sources.to(device), layout.levels, final_level=final_level)
+        return states, counts
 
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the clear text in front of every memory."""
@@ -307,7 +314,7 @@ class RCCModel(nn.Module):
         Args:
             text: Token ids of a document to be read in clear behind it.
         """
-        return self.read_clear([*self._tokens(self.config.prefix_text, special=True), *text])
+        return self.read_clear([*self.token_ids(self.config.prefix_text, special=True), *text])
 
     def read_clear(self, ids: Sequence[int]) -> Prefix:
         """Run the decoder over clear text at positions 0, 1, …, with gradients where they are wanted."""
@@ -323,44 +330,53 @@ class RCCModel(nn.Module):
         nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
         return Prefix(nothing, nothing.clone(), 0, 0)
 
-    def prefix(self, memories: Sequence[Memory], before: Sequence[int] | None = None) -> Prefix:
+    def prefix(
+        self, memories: Sequence[Memory], before: Sequence[int] | None = None, *, ratio: int | None = None
+    ) -> Prefix:
         """Build the decoder's prefix from memories, in order.
 
         Args:
-            memories: As `compress` returns them, or as read back from a store.
+            memories: As `compress` returns them, or as read back from a store; all of one ratio.
             before: Token ids of the clear text in front of them; the model's own opening if not given.
+            ratio: The ratio that they were made at; the model's own if not given. Only `focused` placement asks.
 
         Returns:
             The prefix, on the model's device.
 
         Raises:
             BudgetError: If it has more positions than the decoder.
+            ConfigError: If memories do not fit the ratio.
         """
+        ratio = self.config.ratio if ratio is None else ratio
         text = self.text_prefix() if before is None else self._read_before(before)
-        slots = sum(next(iter(memory.values())).shape[-2] for memory in memories)
+        per_slot = self.layout(ratio).per_slot
+        slots = sum(-(-next(iter(memory.values())).shape[-2] // per_slot) for memory in memories)
         if text.length + slots >= self.reach:
             raise BudgetError(
                 f"{slots} slots do not fit into the {self.reach} positions of {self.config.base!r}; "
                 "take fewer windows or a higher ratio."
             )
         with self._lock, torch.no_grad():
-            return self.assemble(text, memories, before)
+            return self.assemble(text, memories, ratio, before)
 
     def _read_before(self, before: Sequence[int]) -> Prefix:
         with self._lock, torch.no_grad():
             return self.read_clear(before)
 
-    def assemble(self, text: Prefix, memories: Sequence[Memory], before: Sequence[int] | None = None) -> Prefix:
+    def assemble(
+        self, text: Prefix, memories: Sequence[Memory], ratio: int, before: Sequence[int] | None = None
+    ) -> Prefix:
         """Put memories behind the clear text as `prefix` does, with gradients where they are wanted.
 
         Args:
             text: The clear text in front, read.
             memories: In order.
-            before: Its token ids; the model's own opening if not given.
+            ratio: The ratio that they were made at.
+            before: The token ids of the text; the model's own opening if not given.
         """
         if self.config.injection == "kv" or not memories:
-            return kv_prefix(self._decoder_family, text, memories)
-        opening = self._tokens(self.config.prefix_text, special=True) if before is None else before
+            return kv_prefix(self._decoder_family, text, memories, self.layout(ratio))
+        opening = self.token_ids(self.config.prefix_text, special=True) if before is None else before
         ids = torch.tensor(opening, dtype=torch.int64)
         embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
         return residual_prefix(self._decoder_family, embeddings, memories)
@@ -368,7 +384,7 @@ class RCCModel(nn.Module):
     def question_ids(self, question: str) -> list[int]:
         """Return the token ids of a question in its template; special tokens within it are read as plain text."""
         before, after = self.config.question_template.split("{question}")
-        parts = (self._tokens(before, special=True), self._tokens(question), self._tokens(after, special=True))
+        parts = (self.token_ids(before, special=True), self.token_ids(question), self.token_ids(after, special=True))
         return [token for part in parts for token in part]
 
     def slot_room(self, question_ids: Sequence[int], max_new_tokens: int, before: Sequence[int] | None = None) -> int:
@@ -479,11 +495,29 @@ class RCCModel(nn.Module):
         windows = self.cut(f"{text}\n\n{question}" if reconstruct else text)
         if not windows:
             raise EmptyDocumentError("The text has no tokens, so there is nothing to answer from.")
-        prefix = self.prefix(self.compress([window.ids for window in windows], ratio, untrained=untrained))
+        memories = self.compress([window.ids for window in windows], ratio, untrained=untrained)
+        prefix = self.prefix(memories, ratio=ratio)
         asked = self.question_ids("" if reconstruct else question)
         return self.generate([prefix], [asked], GenerationOptions().but(**options))[0]
 
-    def _tokens(self, text: str, *, special: bool = False) -> list[int]:
+    def _check_layers(self) -> None:
+        if self.config.placement != "focused":
+            return
+        if len(self.config.layers) != self.levels:
+            raise ConfigError(f"layers names {len(self.config.layers)} layers; {self.config.base!r} has {self.levels}.")
+        if attention_window(self.decoder.config) is not None:
+            raise ConfigError(
+                f"{self.config.base!r} attends within a sliding window, which counts entries, and focused memory has "
+                "several a position: use staggered placement."
+            )
+
+    def token_ids(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the token ids of a text, nothing put around it.
+
+        Args:
+            text: The text.
+            special: Read special tokens as such; as plain text if not.
+        """
         if not text:
             return []
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rcc_integrations.training.data.mixture import Mixture
     from rcc_integrations.training.data.sample import Question, Sample
     from rcc_integrations.training.log import Progress
+    from rcc_integrations.training.ranking import rank_layers
     from rcc_integrations.training.settings import TrainSettings
     from rcc_integrations.training.trainer import Trainer
 
@@ -25,6 +26,7 @@ _WHERE = {
     "Sample": "rcc_integrations.training.data.sample",
     "TrainSettings": "rcc_integrations.training.settings",
     "Trainer": "rcc_integrations.training.trainer",
+    "rank_layers": "rcc_integrations.training.ranking",
     "read_samples": "rcc_integrations.training.data.files",
     "write_samples": "rcc_integrations.training.data.files",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "Sample",
     "TrainSettings",
     "Trainer",
+    "rank_layers",
     "read_samples",
     "write_samples",
 ]

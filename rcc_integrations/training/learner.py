@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rcc_integrations.model import checkpoint
-from rcc_integrations.model.cache import growing_cache
+from rcc_integrations.model.cache import growing_cache, uneven_layers
 from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.kv import Memory
@@ -122,18 +122,18 @@ class Learner(nn.Module):
 
     def _compress(self, windows: list[list[int]], ratio: int) -> list[Memory]:
         rows = packed_rows([len(window) for window in windows], _ROW_WINDOWS * self.model.config.window)
-        ids, positions, mask, slots, counts = lay_windows(
-            windows, rows, ratio, levels=self.model.levels, placement=self.model.config.placement
-        )
+        layout = self.model.layout(ratio)
+        ids, positions, mask, sources, counts = lay_windows(windows, rows, layout)
         device = self.model.device
         states = encode_slots(
             self._encoder_family,
             ids.to(device),
-            slots.to(device),
+            sources.to(device),
+            layout.levels,
             position_ids=positions.to(device),
             attention_mask=additive(mask, self._networks.parts.base.dtype).to(device),
         )
-        memory = self.model.inject(states)
+        memory = self.model.inject(states, ratio)
         found: dict[int, Memory] = {}
         for row, numbers in enumerate(rows):
             at = 0
@@ -164,7 +164,7 @@ class Learner(nn.Module):
         if memories is None:
             memories = self._compress(batch.windows, batch.ratio)
         text = self.model.read_text_prefix()
-        return [self.model.assemble(text, [memories[number] for number in each]) for each in batch.memory]
+        return [self.model.assemble(text, [memories[number] for number in each], batch.ratio) for each in batch.memory]
 
     def _clear(self, batch: Batch) -> list[Prefix]:
         texts = [[token for number in each for token in batch.windows[number]] for each in batch.own]
@@ -172,16 +172,17 @@ class Learner(nn.Module):
 
     def _read(self, batch: Batch, prefixes: list[Prefix]) -> tuple[Tensor, Tensor]:
         """Return the decoder's logits where answers are foretold, and the answers' tokens."""
-        keys, values, used = stack_prefixes(prefixes)
-        ids, positions, mask, places = lay_questions(batch.asked, prefixes, used)
-        device = keys.device
-        output = self._family.body(
-            input_ids=ids.to(device),
-            position_ids=positions.to(device),
-            attention_mask=additive(mask, keys.dtype).to(device),
-            past_key_values=growing_cache(list(keys), list(values)),
-            use_cache=True,
-        )
+        stacked = stack_prefixes(prefixes)
+        ids, positions, mask, places = lay_questions(batch.asked, stacked)
+        device, dtype = stacked.keys[0].device, stacked.keys[0].dtype
+        with uneven_layers(self._family.layers, stacked.layers, stacked.extra):
+            output = self._family.body(
+                input_ids=ids.to(device),
+                position_ids=positions.to(device),
+                attention_mask=additive(mask, dtype).to(device),
+                past_key_values=growing_cache(stacked.keys, stacked.values),
+                use_cache=True,
+            )
         rows, columns = places.to(device).unbind(1)
         logits: Tensor = self.model.decoder.get_output_embeddings()(output.last_hidden_state[rows, columns])
         targets = ids.to(device)[rows, columns + 1]

@@ -17,10 +17,14 @@ from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import ConfigError, ModelError
 from rcc_integrations.model import checkpoint, packaged
 from rcc_integrations.model.adapters import Adapter
+from rcc_integrations.model.cache import attention_window
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.runtime import shared_copy
+from rcc_integrations.model.slots import SlotLayout
+from rcc_integrations.training.ranking import rank_layers
 from rcc_integrations.training.settings import TrainSettings
 
 #: Linear layers of the decoder that its adapter goes on, by name: its keys and values stay the base's. A family that
@@ -64,6 +68,10 @@ class Networks:
             _check_start(settings, config, old)
         else:
             config, old = checkpoint.from_base(_base(settings), **runtime, **_layout(settings))
+            if _focuses(settings, old):
+                layers = settings.layers or _saved_layers(settings.output) or rank_layers(RCCModel(config, old))
+                config = dataclasses.replace(config, placement="focused", layers=layers)
+                RCCModel(config, old)  # says what does not fit
         settings.check_ratios(config.window)
         torch.manual_seed(settings.seed)
         encoder = _adapted(Family.of(old.base).body, settings.layout("encoder_rank"), old.encoder_adapter, None)
@@ -83,10 +91,12 @@ class Networks:
             named_base=old.named_base,
             base_digest=old.base_digest,
         )
-        # The encoder's pass ends at the input of its top layer.
-        for name, weight in encoder.named_parameters():
-            if f"layers.{levels - 1}." in name:
-                weight.requires_grad_(False)
+        used = {level for ratio in settings.ratios if ratio for level in SlotLayout.of(config, levels, ratio).levels}
+        # The encoder's pass ends at the input of the highest layer with memory.
+        for layer in Family.of(encoder).layers[max(used) :]:
+            layer.requires_grad_(False)
+        for level, projection in enumerate(projections.level):
+            projection.requires_grad_(level in used)
         return cls(config, parts, encoder, decoder)
 
     def snapshot(self) -> Parts:
@@ -102,6 +112,18 @@ class Networks:
         )
 
 
+def _focuses(settings: TrainSettings, parts: Parts) -> bool:
+    """Say whether a new model gets focused placement: if asked for, or if nothing speaks against it."""
+    if settings.placement is not None:
+        return settings.placement == "focused"
+    return settings.layout("injection") == "kv" and attention_window(parts.base.config) is None
+
+
+def _saved_layers(output: Path) -> tuple[int, ...]:
+    """Return the layers of a run that goes on: measured once, for another machine might order them otherwise."""
+    return RCCConfig.load(output / "model").layers if (output / "model" / "rcc_config.json").exists() else ()
+
+
 def _base(settings: TrainSettings) -> str:
     base = str(settings.layout("base"))
     # A saved model names its base: a folder has to be found from elsewhere too.
@@ -112,11 +134,18 @@ def _layout(settings: TrainSettings) -> dict[str, Any]:
     injection = settings.layout("injection")
     return {
         "injection": injection,
-        "placement": settings.placement or ("staggered" if injection == "kv" else "last"),
+        "placement": _plain_placement(settings),
         "window": settings.layout("window"),
         "projection": "low_rank",
         "projection_rank": settings.layout("projection_rank"),
     }
+
+
+def _plain_placement(settings: TrainSettings) -> str:
+    """Return the placement until the layers to focus on are known."""
+    if settings.placement in (None, "focused"):
+        return "staggered" if settings.layout("injection") == "kv" else "last"
+    return str(settings.placement)
 
 
 def _check_start(settings: TrainSettings, config: RCCConfig, old: Parts) -> None:
@@ -124,14 +153,15 @@ def _check_start(settings: TrainSettings, config: RCCConfig, old: Parts) -> None
         raise ConfigError(
             f"{settings.start} is in the layout of released RCC checkpoints, which are read but not trained further."
         )
-    held: dict[str, Any] = {name: getattr(config, name) for name in ("base", "injection", "placement", "window")}
+    kept = ("base", "injection", "placement", "layers", "window")
+    held: dict[str, Any] = {name: getattr(config, name) for name in kept}
     for name, adapter in (("encoder_rank", old.encoder_adapter), ("decoder_rank", old.decoder_adapter)):
         if adapter is not None:
             held[name] = adapter.config.r
     held["projection_rank"] = config.projection_rank
     for name, value in held.items():
         given = getattr(settings, name)
-        if given is not None and given != value:
+        if given not in (None, ()) and given != value:
             raise ConfigError(
                 f"The model to go on from, {settings.start}, has {name} {value!r}, which is kept; {given!r} was given "
                 f"(command line: --{name.replace('_', '-')}). Leave it out, or train from a base."

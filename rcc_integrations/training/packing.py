@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rcc_integrations.config import Placement
-from rcc_integrations.model.prefix import Prefix
-from rcc_integrations.model.slots import slot_count, slot_positions
+from rcc_integrations.model.prefix import PrefixBatch
+from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.training.batch import Asked
 
 
@@ -31,49 +30,43 @@ def packed_rows(lengths: list[int], room: int) -> list[list[int]]:
 
 
 def lay_windows(
-    windows: list[list[int]], rows: list[list[int]], ratio: int, *, levels: int, placement: Placement
+    windows: list[list[int]], rows: list[list[int]], layout: SlotLayout
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[int]]:
     """Lay windows into rows.
 
     Args:
         windows: Token ids of each.
         rows: As `packed_rows` returns them.
-        ratio: Compression ratio.
-        levels: Levels of a memory.
-        placement: Which tokens a slot's levels are taken from.
+        layout: Of the memories.
 
     Returns:
         Token ids and positions of shape (rows, tokens); which tokens each sees, shape (rows, tokens, tokens); the
-        tokens that slots are taken from, shape (rows, levels, slots); and the number of slots of each window.
+        tokens that entries are taken from, shape (rows, levels, entries); and the number of entries of each window.
     """
     longest = max(sum(len(windows[number]) for number in row) for row in rows)
-    counts = [slot_count(len(window), ratio) for window in windows]
+    counts = [layout.entries(len(window)) for window in windows]
     ids = torch.zeros(len(rows), longest, dtype=torch.int64)
     positions, group = torch.zeros_like(ids), torch.full_like(ids, -1)
     most = max(sum(counts[number] for number in row) for row in rows)
-    slots = torch.zeros(len(rows), levels, most, dtype=torch.int64)
+    sources = torch.zeros(len(rows), len(layout.levels), most, dtype=torch.int64)
     for row, numbers in enumerate(rows):
-        at = slot = 0
+        at = entry = 0
         for number in numbers:
             length, count = len(windows[number]), counts[number]
             ids[row, at : at + length] = torch.tensor(windows[number])
             positions[row, at : at + length] = torch.arange(length)
             group[row, at : at + length] = number
-            where = slot_positions(length, ratio, levels=levels, placement=placement)
-            slots[row, :, slot : slot + count] = where + at
-            at, slot = at + length, slot + count
-    return ids, positions, _same(group), slots, counts
+            sources[row, :, entry : entry + count] = layout.sources(length) + at
+            at, entry = at + length, entry + count
+    return ids, positions, _same(group), sources, counts
 
 
-def lay_questions(
-    asked: list[list[Asked]], prefixes: list[Prefix], used: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def lay_questions(asked: list[list[Asked]], prefixes: PrefixBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Lay the questions about each text side by side; none sees another.
 
     Args:
         asked: For each text, its questions.
         prefixes: What each text's questions start from.
-        used: Which prefix positions are used, shape (texts, prefix).
 
     Returns:
         Token ids and positions of shape (texts, tokens); which positions each token sees, shape (texts, tokens,
@@ -89,11 +82,11 @@ def lay_questions(
         for number, item in enumerate(each):
             end = at + len(item.ids)
             ids[row, at:end] = torch.tensor(item.ids)
-            positions[row, at:end] = torch.arange(len(item.ids)) + prefixes[row].length
+            positions[row, at:end] = torch.arange(len(item.ids)) + prefixes.lengths[row]
             group[row, at:end] = number
             places += [(row, column) for column in range(at + item.answer - 1, end - 1)]
             at = end
-    seen = torch.cat([used[:, None, :].bool().expand(-1, longest, -1), _same(group)], dim=-1)
+    seen = torch.cat([prefixes.used[:, None, :].bool().expand(-1, longest, -1), _same(group)], dim=-1)
     return ids, positions, seen, torch.tensor(places)
 
 

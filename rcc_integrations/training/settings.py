@@ -37,8 +37,10 @@ class TrainSettings:
         start: Saved RCC model to go on from, with its adapters and projections. Its base, injection, placement,
             window and ranks are kept; giving another value beside it is an error.
         injection: How memory enters the decoder, `kv` (the default) or `residual`.
-        placement: Which tokens a slot's levels are taken from, `staggered` (the default of `kv`) or `last` (of
-            `residual`).
+        placement: What a slot keeps of its tokens' levels: `focused` (the default of `kv`), `staggered` or `last` (of
+            `residual`); see `RCCConfig`.
+        layers: For `focused` placement, all decoder layers, the one that reads memory most first; measured on the
+            base if not given (`rank_layers`).
         window: Longest window in tokens; 128 by default.
         ratios: Compression ratios and how often each is drawn, a ratio a batch; 0 stands for texts that the decoder
             reads in clear.
@@ -80,6 +82,7 @@ class TrainSettings:
     start: Path | None = None
     injection: Injection | None = None
     placement: Placement | None = None
+    layers: tuple[int, ...] = ()
     window: int | None = None
     ratios: dict[int, float] = field(default_factory=lambda: {0: 0.1, 1: 0.15, 2: 0.1, 4: 0.4, 8: 0.25})
     stages: dict[str, float] = field(default_factory=lambda: {"A": 0.15, "B": 0.75, "C": 0.1})
@@ -113,10 +116,11 @@ class TrainSettings:
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(path))
         object.__setattr__(self, "own", tuple(Path(path) for path in self.own))
+        object.__setattr__(self, "layers", tuple(self.layers))
         if self.steps is None and self.minutes is None:
             raise ConfigError("A run needs an end: give steps, minutes, or both (command line: --steps, --minutes).")
         self._check_ranges()
-        for name, choices in (("injection", ("kv", "residual")), ("placement", ("staggered", "last")),
+        for name, choices in (("injection", ("kv", "residual")), ("placement", ("focused", "staggered", "last")),
                               ("device", ("cpu", "cuda"))):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value not in choices:

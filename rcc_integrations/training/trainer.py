@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from rcc_integrations.errors import ConfigError, TrainingError
-from rcc_integrations.training.batch import CLEAR
+from rcc_integrations.training.batch import CLEAR, Batch
 from rcc_integrations.training.feed import Feed
 from rcc_integrations.training.guard import check_loss
 from rcc_integrations.training.learner import Learner, Outcome
@@ -98,12 +98,16 @@ class Trainer:
             self._save(progress)
         return progress
 
+    def unseen(self, ratio: int) -> list[Batch]:
+        """Return the batches of validation samples at a ratio; the same each time."""
+        return self._feed.unseen(ratio)
+
     def check(self) -> dict[int, float]:
         """Return, by ratio, the share of validation questions whose every answer token is foretold rightly."""
         found = {}
         with torch.no_grad():
             for ratio in self.settings.ratios:
-                outcomes = [self.learner(batch) for batch in self._feed.unseen(ratio)]
+                outcomes = [self.learner(batch) for batch in self.unseen(ratio)]
                 hits = [good == length for outcome in outcomes
                         for good, length in zip(outcome.right, outcome.lengths, strict=True)]  # fmt: skip
                 found[ratio] = sum(hits) / len(hits)

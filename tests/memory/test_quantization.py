@@ -125,24 +125,26 @@ SPEC = {"key": (3, 2, 4), "value": (3, 2, 4)}
 @pytest.mark.parametrize("storage", ["int8", "bfloat16", "float32"])
 def test_a_fitting_blob_passes(storage: str) -> None:
     stored = encode(memory(slots=5), storage)
-    assert check_blob(stored, SPEC) == check_blob(stored, SPEC, slots=5) == check_blob(decode(stored), SPEC) == 5
+    assert check_blob(stored, SPEC) == check_blob(stored, SPEC, entries=5) == check_blob(decode(stored), SPEC) == 5
 
 
 @pytest.mark.parametrize(
-    ("spec", "slots", "message"),
+    ("spec", "entries", "message"),
     [
         ({"key": (3, 2, 4)}, None, r"\['key', 'value'\]; the model expects \['key'\]"),
         ({**SPEC, "state": (3, 4)}, None, "expects"),
-        ({**SPEC, "value": (3, 2, 5)}, None, r"\[3, 2, 8, 4\]; the model expects \[3, 2, slots, 5\]"),
-        ({**SPEC, "value": (2, 4)}, None, r"expects \[2, slots, 4\]"),
-        (SPEC, 7, "8 slots; 7"),
+        ({**SPEC, "value": (3, 2, 5)}, None, r"\[3, 2, 8, 4\]; the model expects \[3, 2, entries, 5\]"),
+        ({**SPEC, "value": (2, 4)}, None, r"expects \[2, entries, 4\]"),
+        (SPEC, 7, "8 entries; 7"),
     ],
 )
-def test_a_blob_that_does_not_fit_is_refused(spec: dict[str, tuple[int, ...]], slots: int | None, message: str) -> None:
+def test_a_blob_that_does_not_fit_is_refused(
+    spec: dict[str, tuple[int, ...]], entries: int | None, message: str
+) -> None:
     with pytest.raises(CorruptBlobError, match=message):
-        check_blob(encode(memory()), spec, slots=slots)
+        check_blob(encode(memory()), spec, entries=entries)
 
 
 def test_tensors_of_different_slots_are_refused() -> None:
-    with pytest.raises(CorruptBlobError, match="4 slots; 8 are expected"):
+    with pytest.raises(CorruptBlobError, match="4 entries; 8 are expected"):
         check_blob(encode({"key": memory()["key"], "value": memory(slots=4)["value"]}), SPEC)

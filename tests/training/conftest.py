@@ -18,7 +18,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     @cache
     def folder(family: str = "llama", **changes: Any) -> Path:
         path = tmp_path_factory.mktemp("base") / family
-        tiny_base(family, **changes).save_pretrained(path)
+        tiny_base(family, **{"num_hidden_layers": 4, **changes}).save_pretrained(path)
         tiny_tokenizer().save_pretrained(path)
         return path
 

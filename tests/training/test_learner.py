@@ -10,6 +10,9 @@ import torch
 
 from rcc_integrations import RCCModel
 from rcc_integrations.errors import ConfigError, ModelNotFoundError
+from rcc_integrations.model.cache import roomy_cache, uneven_layers
+from rcc_integrations.model.family import Family
+from rcc_integrations.model.prefix import stack_prefixes
 from rcc_integrations.training import Question, Sample
 from rcc_integrations.training.batch import CLEAR, Batch, make_batch
 from rcc_integrations.training.learner import Learner
@@ -35,11 +38,26 @@ def stir(learner: Learner) -> Learner:
     return learner
 
 
-@pytest.fixture(params=[(family, injection) for family in FAMILIES for injection in ("kv", "residual")],
-                ids=lambda item: "-".join(item))  # fmt: skip
+FORMS = {"focused": {}, "staggered": {"placement": "staggered"}, "residual": {"injection": "residual"}}
+
+
+@pytest.fixture(params=[(family, form) for family in FAMILIES for form in FORMS], ids=lambda item: "-".join(item))
 def learner(request, settings_for) -> Learner:
-    family, injection = request.param
-    return stir(Learner(settings_for(family, injection=injection)))
+    family, form = request.param
+    return stir(Learner(settings_for(family, **FORMS[form])))
+
+
+def test_a_new_model_is_focused_unless_its_base_has_a_sliding_window(settings_for, tiny_folder):
+    learner = Learner(settings_for())
+    assert learner.model.config.placement == "focused" and sorted(learner.model.config.layers) == [0, 1, 2, 3]
+    given = Learner(settings_for(layers=(1, 0, 3, 2))).model
+    assert given.layout(2).levels == (0, 1) and given.layout(4).levels == (1,)
+    sliding = str(tiny_folder("mistral", sliding_window=128))
+    assert Learner(settings_for(base=sliding)).model.config.placement == "staggered"
+    with pytest.raises(ConfigError, match="sliding window"):
+        Learner(settings_for(base=sliding, placement="focused"))
+    with pytest.raises(ConfigError, match="ratio 8 leaves no layer with memory"):
+        Learner(settings_for(ratios={8: 1.0}))
 
 
 def test_packed_windows_give_the_memories_of_single_ones(learner):
@@ -68,24 +86,25 @@ def test_questions_side_by_side_give_the_loss_of_one_by_one(learner):
                 losses.append(outcome.loss * outcome.tokens)
                 right += outcome.right
                 # The plain way: the whole question behind the prefix, read by transformers itself.
-                prefix = learner.model.prefix(learner.compress([batch.windows[n] for n in memories[0]], batch.ratio))
+                memory = learner.compress([batch.windows[n] for n in memories[0]], batch.ratio)
+                prefix = learner.model.prefix(memory, ratio=batch.ratio)
                 assert outcome.loss == pytest.approx(plain_loss(learner.model, prefix, item), abs=1e-3)
     assert together.loss == pytest.approx(float(sum(losses)) / together.tokens, abs=1e-4)
     assert together.right == right
 
 
 def plain_loss(model: RCCModel, prefix, item) -> float:
-    from rcc_integrations.model.cache import roomy_cache
-
-    cache = roomy_cache(list(prefix.keys[:, None]), list(prefix.values[:, None]), len(item.ids))
+    stacked, ids = stack_prefixes([prefix]), torch.tensor([item.ids])
+    cache = roomy_cache(stacked.keys, stacked.values, len(item.ids))
     positions = torch.arange(prefix.length, prefix.length + len(item.ids))[None]
-    logits = model.decoder(input_ids=torch.tensor([item.ids]), position_ids=positions, past_key_values=cache).logits[0]
+    with uneven_layers(Family.of(model.decoder).layers, stacked.layers, stacked.extra):
+        logits = model.decoder(input_ids=ids, position_ids=positions, past_key_values=cache).logits[0]
     target = torch.tensor(item.ids[item.answer :])
     return float(torch.nn.functional.cross_entropy(logits[item.answer - 1 : -1], target))
 
 
 def test_gradients_reach_everything_that_is_trained(learner):
-    learner(batch_of(learner.model)).loss.backward()
+    learner(batch_of(learner.model, 2)).loss.backward()
     trained = learner.trained()
     assert {name.partition(".")[0] for name in trained} == {"encoder", "decoder", "projections"}
     for name, weight in trained.items():
@@ -143,13 +162,13 @@ def test_distillation_adds_what_the_full_text_says(settings_for):
         exact = dataclasses.replace(exact, windows=[exact.windows[each[0]] for each in exact.own],
                                     own=[[0], [1]], memory=[[0], [1]])  # fmt: skip
         assert float(fresh(exact, distil=1.0).loss) == pytest.approx(float(fresh(exact).loss), abs=1e-3)
-    learner(batch, distil=0.5).loss.backward()
+    learner(batch_of(learner.model, 2, False), distil=0.5).loss.backward()
     assert all(weight.grad is not None for weight in learner.trained().values())
 
 
 def test_bfloat16_is_close_and_finite(settings_for):
     exact, rough = Learner(settings_for()), Learner(settings_for(), bf16=True)
-    batch = batch_of(exact.model)
+    batch = batch_of(exact.model, 2)
     outcome = rough(batch)
     outcome.loss.backward()
     assert float(outcome.loss.detach()) == pytest.approx(float(exact(batch).loss.detach()), rel=0.1)
@@ -161,7 +180,8 @@ def test_a_start_keeps_its_layout(settings_for, tmp_path):
     start = save_tiny_model(tmp_path / "start", window=48, placement="last")
     learner = Learner(settings_for(start=start))
     assert (learner.model.config.window, learner.model.config.placement) == (48, "last")
-    for name, value in (("window", 64), ("placement", "staggered"), ("injection", "residual"), ("base", "other")):
+    for name, value in (("window", 64), ("placement", "staggered"), ("injection", "residual"), ("base", "other"),
+                        ("layers", (2, 1, 0))):  # fmt: skip
         with pytest.raises(ConfigError, match=f"has {name} .* which is kept"):
             Learner(settings_for(start=start, **{name: value}))
     with pytest.raises(ConfigError, match="from 0 to the window of 48"):

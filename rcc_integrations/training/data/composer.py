@@ -11,6 +11,9 @@ from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, kept_
 from rcc_integrations.training.data.styles import Line, render
 from rcc_integrations.training.data.values import Split, Values
 
+#: How often a crowded document says the same thing again.
+_CROWD = (3, 24)
+
 
 @dataclass(frozen=True)
 class _Drawn:
@@ -35,16 +38,25 @@ class Composer:
         facts: The fewest and most statements of a document.
         questions: The most questions about one.
         unanswerable: Share of questions that the document does not answer.
+        crowded: Share of documents that say one thing many times over beside the rest, of the training split alone:
+            a reader that has not met any takes what is said most often for the answer.
     """
 
     def __init__(
-        self, split: Split, *, facts: tuple[int, int] = (3, 16), questions: int = 9, unanswerable: float = 0.08
+        self,
+        split: Split,
+        *,
+        facts: tuple[int, int] = (3, 16),
+        questions: int = 9,
+        unanswerable: float = 0.08,
+        crowded: float = 0.05,
     ) -> None:
         self._split = split
         self._values = Values(split, kept_back() if split == "train" else frozenset())
         self._facts = facts
         self._questions = questions
         self._unanswerable = unanswerable
+        self._crowded = crowded if split == "train" else 0.0
 
     def sample(self, rng: Random, scenario: Scenario | None = None) -> Sample:
         """Compose one document.
@@ -106,5 +118,8 @@ class Composer:
         spare = rng.sample(scenario.filler, len(scenario.filler))
         for filler in spare[: rng.randint(0, max(1, len(lines) // 2))]:
             lines.insert(rng.randint(0, len(lines)), Line(fill(filler, cast, sentences=True)))
+        if self._crowded and rng.random() < self._crowded:
+            at = rng.randrange(len(lines))
+            lines[at:at] = [lines[at]] * rng.randint(*_CROWD)
         title = fill(rng.choice(scenario.titles), cast, sentences=True) if rng.random() < 0.7 else ""
         return render(rng.choice(scenario.styles), title, lines, self._values, rng)

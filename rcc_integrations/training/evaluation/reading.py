@@ -39,7 +39,7 @@ def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -
     if int8:
         dtype = material.model.decoder.dtype
         memories = [decode(encode(each, "int8"), dtype) for each in memories]
-    return _alike(material, number, memories)
+    return _alike(material, number, memories, ratio)
 
 
 def beside_others(material: Material, number: int, *, ratio: int, windows: int) -> list[Reading]:
@@ -62,7 +62,7 @@ def beside_others(material: Material, number: int, *, ratio: int, windows: int) 
         groups.append(material.memories(other, ratio)[:room])
         room -= len(groups[-1])
     mixed = material.chance(number, windows).sample(groups, len(groups))
-    return _alike(material, number, [each for group in mixed for each in group])
+    return _alike(material, number, [each for group in mixed for each in group], ratio)
 
 
 def shuffled(material: Material, number: int, *, ratio: int) -> list[Reading]:
@@ -76,7 +76,7 @@ def shuffled(material: Material, number: int, *, ratio: int) -> list[Reading]:
         raise DataError(f"The set {material.samples[number].task!r} has no other document to take a memory from.")
     size = material.slots(number, ratio)
     nearest = min(others, key=lambda other: abs(material.slots(other, ratio) - size))
-    return _alike(material, number, material.memories(nearest, ratio))
+    return _alike(material, number, material.memories(nearest, ratio), ratio)
 
 
 def full_text(material: Material, number: int, *, by_base: bool = False) -> list[Reading]:
@@ -95,8 +95,8 @@ def no_text(material: Material, number: int) -> list[Reading]:
     return _clear(material, number, [], material.model)
 
 
-def _alike(material: Material, number: int, memories: Sequence[Memory]) -> list[Reading]:
-    reading = Reading(material.model.prefix(memories), len(memories))
+def _alike(material: Material, number: int, memories: Sequence[Memory], ratio: int) -> list[Reading]:
+    reading = Reading(material.model.prefix(memories, ratio=ratio), len(memories))
     return [reading] * len(material.samples[number].questions)
 
 

@@ -66,3 +66,14 @@ def test_documents_differ_in_form_and_length():
     assert len({sample.id for sample in samples}) > 30
     assert any("\n- " in sample.text or "\n* " in sample.text for sample in samples)
     assert any(len(sample.questions) > 5 for sample in samples)
+
+
+def test_a_crowded_document_says_one_thing_many_times_and_asks_about_the_rest_too():
+    crowded, plain = Composer("train", crowded=1.0), Composer("train", crowded=0.0)
+    for seed in range(20):
+        sample = crowded.sample(Random(seed))
+        check(sample)
+        alike = plain.sample(Random(seed))
+        assert {each.answers for each in alike.questions} == {each.answers for each in sample.questions}
+        assert len(sample.text) > len(alike.text)
+    assert Composer("validation", crowded=1.0).sample(Random(1)) == COMPOSERS["validation"].sample(Random(1))
