@@ -30,6 +30,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Where a grounded answer stands in a document.
+
+    Args:
+        document: Id of the document.
+        start: First character of the answer in the document's text.
+        end: One past its last character.
+    """
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Usage:
     """What an answer took, in positions of the decoder unless said otherwise.
 
@@ -79,6 +94,7 @@ class Answer:
         finish_reason: `stop`, `length` or `cancelled`.
         collection: Name of the collection that was asked.
         revision: The collection's revision that was asked.
+        span: Where a grounded answer stands, word for word; `None` if it was not grounded, or is `not stated`.
     """
 
     text: str
@@ -88,6 +104,7 @@ class Answer:
     finish_reason: Literal["stop", "length", "cancelled"]
     collection: str
     revision: int
+    span: Span | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and numbers."""

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from rcc_integrations.answer import Answer, AnswerStream, Source, Timings, Usage
 from rcc_integrations.chat import Prompt, lay_out
@@ -16,6 +18,7 @@ from rcc_integrations.errors import (
     FingerprintMismatchError,
     StoreFormatError,
 )
+from rcc_integrations.grounding import Passage, find_span, grounded_grammar
 from rcc_integrations.loading import load_prefix
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -71,6 +74,16 @@ class Prepared:
     def kind(self) -> Hashable:
         """Requests of one kind can be generated in one batch."""
         return self.request.options, not self.laid, self.prefix.layers
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        """The texts in memory."""
+        return [passage for each in self.laid for passage in each.shelf.passages(each.route.chosen, each.route.scores)]
+
+    @cached_property
+    def grammar(self) -> Any:
+        """What the answer is held to; `None` for nothing."""
+        return grounded_grammar(self.passages) if self.request.grounded else self.request.grammar
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -132,7 +145,7 @@ class Asker:
                 [one.prefix for one in prepared],
                 [one.ids for one in prepared],
                 prepared[0].request.options,
-                grammars=[one.request.grammar for one in prepared],
+                grammars=[one.grammar for one in prepared],
                 plain=not prepared[0].laid,
                 emit=note,
                 cancel=cancel,
@@ -285,6 +298,7 @@ class Asker:
             generation.finish_reason,
             collection.name if collection else "",
             collection.revision if collection else 0,
+            find_span(generation.text, one.passages) if one.request.grounded else None,
         )
 
 

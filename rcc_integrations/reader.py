@@ -246,7 +246,8 @@ class RCCReader:
             collection: Name of the collection.
             question: The question; it is never compressed.
             **options: `documents` (ids: only these), `max_windows` (the most windows in memory; the number that the
-                model was trained with if not given), `sources` (how many to return, 3), and the fields of
+                model was trained with if not given), `sources` (how many to return, 3), `grammar`, `grounded` (hold the
+                answer to words that stand in the texts in memory, and say where), and the fields of
                 `GenerationOptions`: `max_new_tokens`, `temperature`, `stop`, `seed`, ….
 
         Raises:

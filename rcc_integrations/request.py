@@ -47,10 +47,12 @@ class Request:
         options: How to generate.
         grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
         sources: How many windows to name.
+        grounded: Hold the answer to words that stand in the texts in memory, one passage of them, or `not stated`.
         watch: Told of the steps of the work, in the thread that does it.
 
     Raises:
-        ConfigError: If the question is empty, or `sources` is not a whole number from 0.
+        ConfigError: If the question is empty, `sources` is not a whole number from 0, or a grounded answer has a
+            grammar too, or nothing to be found in.
     """
 
     question: str
@@ -59,6 +61,7 @@ class Request:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     grammar: Any = None
     sources: int = 3
+    grounded: bool = False
     watch: Watch | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,10 @@ class Request:
             raise ConfigError(f"The question is empty: {self.question!r}.")
         if not isinstance(self.sources, int) or self.sources < 0:
             raise ConfigError(f"sources must be a whole number of at least 0; it is {self.sources!r}.")
+        if self.grounded and (self.grammar is not None or not self.parts):
+            raise ConfigError(
+                "A grounded answer is held to the texts in memory: it needs a collection, and takes no grammar beside."
+            )
 
     @property
     def alone(self) -> str | None:
@@ -90,4 +97,5 @@ class Request:
             documents = (documents,) if isinstance(documents, str) else tuple(documents)
         part = Part(collection, documents, options.pop("max_windows", None))
         shown, grammar = options.pop("sources", 3), options.pop("grammar", None)
-        return cls(question, (part,), None, GenerationOptions().but(**options), grammar, shown)
+        grounded = options.pop("grounded", False)
+        return cls(question, (part,), None, GenerationOptions().but(**options), grammar, shown, grounded)

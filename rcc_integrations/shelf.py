@@ -8,6 +8,7 @@ from functools import cached_property
 
 from rcc_integrations.answer import Source
 from rcc_integrations.errors import BlobsMissingError, UnknownDocumentError
+from rcc_integrations.grounding import Passage
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.routing import Route, Router
@@ -67,6 +68,26 @@ class Shelf:
         scores = self.router.scores(query)
         best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
         return [self.source(number, float(scores[number])) for number in best[: max(k, 0)]]
+
+    def passages(self, numbers: Sequence[int], scores: Sequence[float]) -> list[Passage]:
+        """Return the texts of some windows, those that follow one another in a document as one.
+
+        Args:
+            numbers: The windows, in order.
+            scores: How well each window of the collection fits the question; a passage has that of its best.
+        """
+        found: list[Passage] = []
+        last = None
+        for number in numbers:
+            window, owner, score = self.windows[number], self._owners[number], float(scores[number])
+            before = found[-1] if found and last == number - 1 and self._owners[number - 1] is owner else None
+            if before is not None and before.start + len(before.text) == window.start:
+                joined = Passage(owner.id, before.start, before.text + self._texts[number], max(before.score, score))
+                found[-1] = joined
+            else:
+                found.append(Passage(owner.id, window.start, self._texts[number], score))
+            last = number
+        return found
 
     def source(self, number: int, score: float) -> Source:
         """Return a window as a source."""

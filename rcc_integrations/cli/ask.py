@@ -46,6 +46,9 @@ def ask(
     max_windows: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The most windows in memory.", show_default=False)
     ] = None,
+    grounded: Annotated[
+        bool, typer.Option("--grounded", help="Hold the answer to words that stand in the documents.")
+    ] = False,
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
     store: Store = None,
     as_json: Json = False,
@@ -58,6 +61,7 @@ def ask(
     Examples:
       rcc ask handbook "When does the ferry leave?"
       rcc ask handbook "Who approves leave?" --document staff.md --max-new-tokens 32
+      rcc ask handbook "What is the gate's code?" --grounded
       echo "When does the ferry leave?" | rcc ask handbook --json
     """  # noqa: D301
     settings = Settings.of(context, store)
@@ -68,6 +72,7 @@ def ask(
         "stop": tuple(stop) if stop else None,
         "documents": document or None,
         "max_windows": max_windows,
+        "grounded": grounded or None,
     }
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with Output(as_json) as out:
@@ -139,6 +144,9 @@ def _show(out: Output, answer: Answer) -> None:
     if answer.sources:
         out.line()
         _show_sources(out, answer.sources)
+    if answer.span is not None:
+        out.line()
+        out.line(f"The answer stands in {answer.span.document}, characters {answer.span.start}-{answer.span.end}.")
     usage, timings = answer.usage, answer.timings
     out.line()
     out.line(

@@ -43,6 +43,8 @@ class RCCChatModel(MemoryChatModel):
         documents: Ids of its documents to answer from; all if not given.
         max_windows: The most windows in memory; what the model was trained with if not given.
         sources: How many windows an answer names in `response_metadata`.
+        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `response_metadata`
+            says where, under `span`. Tool calls and structured output are not held to them.
         compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
         model: Folder or hub id of an RCC model; the default model of the package if not given.
         base: Other place of its base model.

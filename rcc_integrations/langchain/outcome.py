@@ -41,6 +41,8 @@ def message_of(answer: Answer, model_name: str, *, wants_calls: bool) -> AIMessa
         "sources": [asdict(source) for source in answer.sources],
         "timings": asdict(answer.timings),
     }
+    if answer.span is not None:
+        metadata["span"] = asdict(answer.span)
     if answer.collection:
         metadata |= {"collection": answer.collection, "revision": answer.revision}
     told = [tool_call(name=call.name, args=call.arguments, id=call.id) for call in calls]

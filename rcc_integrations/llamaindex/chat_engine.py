@@ -41,6 +41,7 @@ class RCCChatEngine(BaseChatEngine):
         filters: Answer only from documents whose metadata pass.
         doc_ids: Answer only from these documents.
         max_windows: The most windows in memory; what the model was trained with if not given.
+        grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
     """
 
     def __init__(
@@ -54,9 +55,12 @@ class RCCChatEngine(BaseChatEngine):
         filters: MetadataFilters | None = None,
         doc_ids: list[str] | None = None,
         max_windows: int | None = None,
+        grounded: bool | None = None,
     ) -> None:
         self._index, self._llm, self._filters, self._doc_ids = index, llm, filters, doc_ids
-        self._settings = {"max_windows": max_windows, "sources": similarity_top_k}
+        self._settings: dict[str, Any] = {"max_windows": max_windows, "sources": similarity_top_k}
+        if grounded is not None:
+            self._settings["grounded"] = grounded
         self._memory = memory or ChatMemoryBuffer.from_defaults(
             token_limit=llm.metadata.context_window // 2, tokenizer_fn=llm.token_ids
         )

@@ -42,6 +42,7 @@ class RCCQueryEngine(BaseQueryEngine):
         filters: Answer only from documents whose metadata pass.
         doc_ids: Answer only from these documents.
         max_windows: The most windows in memory; what the model was trained with if not given.
+        grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
         response_mode: What to do if not all windows fit: `compact` answers from the best; `tree_summarize` asks all of
             them, group by group, and combines the answers; `refine` improves one answer from group to group;
             `accumulate` returns the answers of all groups.
@@ -61,6 +62,7 @@ class RCCQueryEngine(BaseQueryEngine):
         filters: MetadataFilters | None = None,
         doc_ids: list[str] | None = None,
         max_windows: int | None = None,
+        grounded: bool | None = None,
         response_mode: str = "compact",
         streaming: bool = False,
         output_cls: type[BaseModel] | None = None,
@@ -76,6 +78,8 @@ class RCCQueryEngine(BaseQueryEngine):
         self._index, self._llm, self._filters, self._doc_ids = index, llm, filters, doc_ids
         self._top_k, self._streaming, self._output_cls = similarity_top_k, streaming, output_cls
         self._settings: dict[str, Any] = {"max_windows": max_windows, "sources": similarity_top_k}
+        if grounded is not None:
+            self._settings["grounded"] = grounded
         if output_cls is not None:
             self._settings["response_format"] = output_cls.model_json_schema()
         super().__init__(callback_manager)
@@ -174,7 +178,7 @@ def _settings(settings: dict[str, Any], ask: Ask) -> dict[str, Any]:
     if ask.memory:
         return {**settings, "windows": ask.windows}
     # Everything is in the words, and stays there.
-    return {"collection": None, "documents": None, "compress_over": None}
+    return {"collection": None, "documents": None, "compress_over": None, "grounded": False}
 
 
 def _said(question: str) -> list[ChatMessage]:

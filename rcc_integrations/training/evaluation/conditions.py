@@ -17,6 +17,7 @@ from rcc_integrations.training.evaluation.retrieval import RANKINGS, retrieved
 #: Families of conditions, and what they are.
 FAMILIES = {
     "memory": "memory of the document, one condition a ratio",
+    "grounded": "memory, answers held to words of the document, one condition a ratio",
     "int8": "memory at the main ratio after its round trip through int8",
     "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
     "full": "full text in clear, read by the model's decoder",
@@ -96,6 +97,9 @@ def _all(model: RCCModel, ratios: Sequence[int], main: int) -> list[Condition]:
         note = "" if exact or ratio in model.config.ratios else ", not trained"
         label = f"memory, ratio {ratio}{note}"
         found.append(Condition(f"memory-r{ratio}", "memory", label, partial(reading.memory, ratio=ratio), ratio))
+    for ratio in ratios:
+        held = partial(reading.grounded, ratio=ratio)
+        found.append(Condition(f"grounded-r{ratio}", "grounded", f"memory, ratio {ratio}, grounded", held, ratio))
     whole = partial(reading.memory, ratio=main, int8=True)
     found.append(Condition(f"int8-r{main}", "int8", f"memory, ratio {main}, stored as int8", whole, main))
     for windows in MANY:

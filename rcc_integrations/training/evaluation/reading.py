@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rcc_integrations.errors import DataError
+from rcc_integrations.grounding import Passage, grounded_grammar
 from rcc_integrations.memory.quantization import decode, encode
+from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.model.kv import Memory
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
@@ -20,10 +22,12 @@ class Reading:
     Args:
         prefix: The decoder's prefix.
         windows: Windows in memory; 0 for text in clear.
+        grammar: What the answer is held to; `None` for nothing.
     """
 
     prefix: Prefix
     windows: int = 0
+    grammar: Grammar | None = None
 
 
 def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -> list[Reading]:
@@ -40,6 +44,13 @@ def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -
         dtype = material.model.decoder.dtype
         memories = [decode(encode(each, "int8"), dtype) for each in memories]
     return _alike(material, number, memories, ratio)
+
+
+def grounded(material: Material, number: int, *, ratio: int) -> list[Reading]:
+    """Read a document's own memories; answers are held to words of the document."""
+    sample = material.samples[number]
+    grammar = grounded_grammar([Passage(sample.id, 0, sample.text)])
+    return [replace(each, grammar=grammar) for each in memory(material, number, ratio=ratio)]
 
 
 def beside_others(material: Material, number: int, *, ratio: int, windows: int) -> list[Reading]:

@@ -118,7 +118,8 @@ def _run(
     opening = model.text_prefix().length
     report(0)
     for tasks in _batches(_tasks(condition, material, model, options, left_out), batch):
-        made = model.generate([task.reading.prefix for task in tasks], [task.ids for task in tasks], options)
+        prefixes, grammars = [task.reading.prefix for task in tasks], [task.reading.grammar for task in tasks]
+        made = model.generate(prefixes, [task.ids for task in tasks], options, grammars=grammars)
         for task, generation in zip(tasks, made, strict=True):
             predictions[task.number] = {
                 "text": generation.text,
