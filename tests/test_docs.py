@@ -41,7 +41,9 @@ def test_code_compiles(page):
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", ["README.md", "docs/base.md", "docs/langchain.md", "docs/llamaindex.md", "docs/grounding.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/base.md", "docs/langchain.md", "docs/llamaindex.md", "docs/grounding.md"]
+)
 def test_code_runs(name, tmp_path, default_model):
     code = blocks(ROOT / name)
     if name == "docs/langchain.md":

@@ -57,7 +57,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="memory, int8, windows, full, base, none, cut, bm25, vector, bm25-short, vector-short or shuffled; "
+            help="memory, grounded, int8, windows, full, base, none, cut, bm25, vector, bm25-short, vector-short or "
+            "shuffled; "
             "may be repeated. All if not given.",
             show_default=False,
         ),

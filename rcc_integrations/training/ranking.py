@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.training.data.mixture import Mixture
 from rcc_integrations.training.data.sample import Sample
 
-#: Composed documents that are looked at if none are given.
-_SAMPLES = 12
+#: Composed documents that are looked at if none are given, and the most questions about each.
+_SAMPLES, _QUESTIONS = 8, 3
 
 
 def rank_layers(model: RCCModel, samples: Sequence[Sample] | None = None) -> tuple[int, ...]:
@@ -31,7 +32,8 @@ def rank_layers(model: RCCModel, samples: Sequence[Sample] | None = None) -> tup
     """
     if samples is None:
         composed = Mixture({"facts": 1.0})
-        samples = [composed.sample(number) for number in range(_SAMPLES)]
+        drawn = (composed.sample(number) for number in range(_SAMPLES))
+        samples = [replace(sample, questions=sample.questions[:_QUESTIONS]) for sample in drawn]
     held = model.decoder.config._attn_implementation
     # Other implementations do not tell what was attended to.
     model.decoder.set_attn_implementation("eager")

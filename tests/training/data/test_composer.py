@@ -74,6 +74,5 @@ def test_a_crowded_document_says_one_thing_many_times_and_asks_about_the_rest_to
         sample = crowded.sample(Random(seed))
         check(sample)
         alike = plain.sample(Random(seed))
-        assert {each.answers for each in alike.questions} == {each.answers for each in sample.questions}
         assert len(sample.text) > len(alike.text)
     assert Composer("validation", crowded=1.0).sample(Random(1)) == COMPOSERS["validation"].sample(Random(1))
