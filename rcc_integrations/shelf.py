@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+import numpy as np
+
 from rcc_integrations.answer import Source
 from rcc_integrations.errors import BlobsMissingError, UnknownDocumentError
 from rcc_integrations.grounding import Passage
@@ -69,7 +71,7 @@ class Shelf:
         best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
         return [self.source(number, float(scores[number])) for number in best[: max(k, 0)]]
 
-    def passages(self, numbers: Sequence[int], scores: Sequence[float]) -> list[Passage]:
+    def passages(self, numbers: Sequence[int], scores: Sequence[float] | np.ndarray) -> list[Passage]:
         """Return the texts of some windows, those that follow one another in a document as one.
 
         Args:
