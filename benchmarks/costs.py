@@ -74,7 +74,7 @@ def main() -> None:
         cold = time.perf_counter() - begun
         warm = best(lambda: reader.ask("int8 at ratio 4", question, **everything))
         plain = [*model.tokenizer(model.config.prefix_text)["input_ids"], *ids, *asked]
-        prefill = best(lambda: model.generate([model._read([])], [plain], FIRST), 2)
+        prefill = best(lambda: model.generate([model.empty_prefix()], [plain], FIRST), 2)
     print(f"time to first token over {count} source tokens (ratio 4, all windows):")
     print(
         f"  first time {cold / alone:.2f}, again {warm / alone:.2f} times a question without documents ({alone:.3f} s)"
