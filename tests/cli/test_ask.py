@@ -23,9 +23,22 @@ def test_streams_the_reader_s_answer(filled: Rcc) -> None:
 
 def test_json_is_one_object(filled: Rcc) -> None:
     answer = filled.json("ask", "isle", QUESTION, "--max-new-tokens", 8, "--sources", 2)
-    assert set(answer) == {"text", "sources", "usage", "timings", "finish_reason", "collection", "revision"}
+    assert set(answer) == {"text", "sources", "usage", "timings", "finish_reason", "collection", "revision", "span"}
     assert answer["usage"]["answer_tokens"] <= 8 and answer["collection"] == "isle"
     assert answer["sources"][0]["document"] == "ferry.md" and len(answer["sources"]) == 2
+
+
+def test_a_grounded_answer_says_where_it_stands(filled: Rcc) -> None:
+    line = ["ask", "isle", QUESTION, "--max-new-tokens", 8, "--grounded"]
+    answer = filled.json(*line)
+    shown = filled(*line).stdout
+    if answer["span"] is None:
+        assert answer["text"] == "not stated"
+    else:
+        span = answer["span"]
+        with RCCReader.open(filled.store, model=filled.model, read_only=True, device="cpu") as reader:
+            assert reader.text("isle", span["document"])[span["start"] : span["end"]] == answer["text"]
+        assert f"{span['document']}, characters {span['start']}-{span['end']}" in shown
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
