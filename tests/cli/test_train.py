@@ -15,7 +15,7 @@ from tests.tiny import tiny_base, tiny_tokenizer
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("base") / "tiny"
-    tiny_base("llama").save_pretrained(path)
+    tiny_base("llama", num_hidden_layers=4).save_pretrained(path)
     tiny_tokenizer().save_pretrained(path)
     return path
 
@@ -73,7 +73,13 @@ def test_an_export_trains_elsewhere(rcc, line, tmp_path):
         (["--output", "run", "--steps", "1", "--share", "facts=much"], "--share takes a name"),
         (["--output", "run", "--steps", "1", "--stage", "D"], "no stage 'D'"),
         (["--output", "run", "--steps", "1", "--injection", "cache"], "injection must be one of"),
-        (["--output", "run", "--steps", "1", "--data", "nothing.jsonl", "--base", "{base}"], "There is no"),
+        (
+            ["--output", "run", "--steps", "1", "--data", "nothing.jsonl", "--base", "{base}", "--ratio", "4"],
+            "There is no",
+        ),
+        (["--output", "run", "--steps", "1", "--base", "{base}"], "ratio 8 leaves no layer with memory"),
+        (["--output", "run", "--steps", "1", "--layers", "3;1"], "--layers takes whole numbers"),
+        (["--output", "run", "--steps", "1", "--base", "{base}", "--ratio", "4", "--layers", "0,1"], "names 2 layers"),
     ],
 )
 def test_what_cannot_be_is_said(rcc, base, options, message, tmp_path, monkeypatch):
