@@ -11,6 +11,9 @@ from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, kept_
 from rcc_integrations.training.data.styles import Line, render
 from rcc_integrations.training.data.values import Split, Values
 
+#: Share of questions that the document does not answer: a reader that meets few of them answers what nobody said.
+_UNANSWERABLE: dict[Split, float] = {"train": 0.16, "validation": 0.08}
+
 #: How often a crowded document says the same thing again.
 _CROWD = (3, 24)
 
@@ -37,7 +40,8 @@ class Composer:
         split: Scenarios, wordings, entities and values of the two splits have nothing in common.
         facts: The fewest and most statements of a document.
         questions: The most questions about one.
-        unanswerable: Share of questions that the document does not answer.
+        unanswerable: Share of questions that the document does not answer; by default 0.16 in the training split and
+            0.08 in the validation split.
         crowded: Share of documents that say one thing many times over beside the rest, of the training split alone:
             a reader that has not met any takes what is said most often for the answer.
     """
@@ -48,14 +52,14 @@ class Composer:
         *,
         facts: tuple[int, int] = (3, 16),
         questions: int = 9,
-        unanswerable: float = 0.08,
+        unanswerable: float | None = None,
         crowded: float = 0.05,
     ) -> None:
         self._split = split
         self._values = Values(split, kept_back() if split == "train" else frozenset())
         self._facts = facts
         self._questions = questions
-        self._unanswerable = unanswerable
+        self._unanswerable = _UNANSWERABLE[split] if unanswerable is None else unanswerable
         self._crowded = crowded if split == "train" else 0.0
 
     def sample(self, rng: Random, scenario: Scenario | None = None) -> Sample:
