@@ -21,8 +21,10 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py add
 	$(BIN)/python examples/demo.py ask
 
+# Files of tests go to two processes, so that two cores have something to do.
+WORKERS ?= 2
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # The LangChain tests on the lowest and the newest langchain-core of the declared range, each in its own environment.
 LANGCHAIN ?= 1.4.0 newest

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from rcc_integrations.config import NOT_STATED
+
+#: The least score of a place that supports an answer.
+SUPPORTED = 0.5
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,17 +36,36 @@ class Source:
 
 @dataclass(frozen=True)
 class Span:
-    """Where a grounded answer stands in a document.
+    """Where a grounded answer, or an item of it, stands in a document.
 
     Args:
         document: Id of the document.
-        start: First character of the answer in the document's text.
+        start: First character in the document's text.
         end: One past its last character.
     """
 
     document: str
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Support:
+    """A place in a document that speaks of what an answer says.
+
+    Args:
+        document: Id of the document.
+        start: First character in the document's text.
+        end: One past its last character.
+        text: The document's words there, `stored_text[start:end]`.
+        score: How much of the answer's words stand there, from 0 to 1; rare words count for more.
+    """
+
+    document: str
+    start: int
+    end: int
+    text: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,8 @@ class Usage:
         windows: Windows in the prefix.
         windows_in_collection: Windows that could have been chosen.
         source_tokens: Tokens of text that the memories stand for.
+        expanded: Windows that were read in clear instead.
+        clear_tokens: Their tokens.
     """
 
     memory_slots: int
@@ -63,6 +89,8 @@ class Usage:
     windows: int
     windows_in_collection: int
     source_tokens: int
+    expanded: int = 0
+    clear_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +122,11 @@ class Answer:
         finish_reason: `stop`, `length` or `cancelled`.
         collection: Name of the collection that was asked.
         revision: The collection's revision that was asked.
-        span: Where a grounded answer stands, word for word; `None` if it was not grounded, or is `not stated`.
+        confidence: How likely the documents in memory say this, from 0 to 1, judged by how sure the decoder was of
+            what it wrote (`rcc calibrate` says what that is worth); `None` without memory, and with a grammar.
+        spans: Where a grounded answer stands, word for word, one span for each item of a list; empty if it was not
+            grounded, or is `not stated`.
+        support: Where texts in memory speak of what the answer says, best first; empty if nowhere.
     """
 
     text: str
@@ -104,11 +136,23 @@ class Answer:
     finish_reason: Literal["stop", "length", "cancelled"]
     collection: str
     revision: int
-    span: Span | None = None
+    confidence: float | None = None
+    spans: tuple[Span, ...] = ()
+    support: tuple[Support, ...] = ()
+
+    @property
+    def stated(self) -> bool:
+        """Whether it is an answer, and not `not stated`."""
+        return self.text != NOT_STATED
+
+    @property
+    def supported(self) -> bool:
+        """Whether at least half of what the answer says stands in one place of the texts in memory."""
+        return bool(self.spans) or any(each.score >= SUPPORTED for each in self.support)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and numbers."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "stated": self.stated, "supported": self.supported}
 
 
 class _Pieces(Protocol):

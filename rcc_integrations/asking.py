@@ -4,96 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from rcc_integrations.answer import Answer, AnswerStream, Source, Timings, Usage
+from rcc_integrations.answer import Answer, AnswerStream, Timings, Usage
 from rcc_integrations.chat import Prompt, lay_out
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import (
     BlobsMissingError,
+    BudgetError,
     ConfigError,
     EmptyCollectionError,
     FingerprintMismatchError,
     StoreFormatError,
 )
-from rcc_integrations.grounding import Passage, find_span, grounded_grammar
+from rcc_integrations.grounding import find_spans
 from rcc_integrations.loading import load_prefix
-from rcc_integrations.memory.records import CollectionRecord, WindowRecord
+from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.generation import Generation
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.prefixes import PrefixCache
+from rcc_integrations.prepared import Laid, Prepared, expanded, groups
 from rcc_integrations.request import Part, Request
-from rcc_integrations.routing import Route
 from rcc_integrations.shelf import Shelf, Shelves
+from rcc_integrations.support import find_support
 from rcc_integrations.watching import watched
 
 #: A question that meets a change of its collection in between is prepared again so often.
 _TRIES = 5
-
-
-@dataclass(frozen=True)
-class _Laid:
-    """The windows of one part of a request's memory."""
-
-    shelf: Shelf
-    route: Route
-
-    @property
-    def windows(self) -> list[WindowRecord]:
-        return [self.shelf.windows[number] for number in self.route.chosen]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request with its prefix, ready to be generated.
-
-    Args:
-        request: The request.
-        ids: What the decoder reads behind the prefix.
-        laid: The windows in memory.
-        prefix: Clear text and memories.
-        started: When work on it began.
-        route_seconds: Choosing windows took so long.
-        load_seconds: Bringing memories in took so long.
-    """
-
-    request: Request
-    ids: tuple[int, ...]
-    laid: tuple[_Laid, ...]
-    prefix: Prefix
-    started: float
-    route_seconds: float
-    load_seconds: float
-
-    @property
-    def kind(self) -> Hashable:
-        """Requests of one kind can be generated in one batch."""
-        return self.request.options, not self.laid, self.prefix.layers
-
-    @cached_property
-    def passages(self) -> list[Passage]:
-        """The texts in memory."""
-        return [passage for each in self.laid for passage in each.shelf.passages(each.route.chosen, each.route.scores)]
-
-    @cached_property
-    def grammar(self) -> Any:
-        """What the answer is held to; `None` for nothing."""
-        return grounded_grammar(self.passages) if self.request.grounded else self.request.grammar
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """The windows in memory that fit the question best, as many as were asked for."""
-        most = self.request.sources
-        return tuple(
-            each.shelf.source(number, float(each.route.scores[number]))
-            for each in self.laid
-            for number in each.route.ranked[:most]
-        )[:most]
 
 
 class Asker:
@@ -137,7 +78,8 @@ class Asker:
 
         def note(row: int, piece: str) -> None:
             first.setdefault(row, time.perf_counter())
-            if emit is not None:
+            # What may be taken back is not said before it is whole.
+            if emit is not None and not prepared[row].request.min_confidence:
                 emit(row, piece)
 
         with watched([one.request.watch for one in prepared], "generate") as counts:
@@ -151,13 +93,17 @@ class Asker:
                 cancel=cancel,
             )
             for one, generation, found in zip(prepared, done, counts, strict=True):
-                question = len(one.ids) + one.prefix.text_tokens
+                question = len(one.ids) - one.clear_tokens + one.prefix.text_tokens
                 found.update(question_tokens=question, answer_tokens=len(generation.ids))
         now = time.perf_counter()
-        return [
+        answers = [
             self._answer(one, generation, first.get(row, now) - one.started)
             for row, (one, generation) in enumerate(zip(prepared, done, strict=True))
         ]
+        for row, (one, answer) in enumerate(zip(prepared, answers, strict=True)):
+            if emit is not None and one.request.min_confidence and answer.text:
+                emit(row, answer.text)
+        return answers
 
     def stream(self, request: Request) -> AnswerStream:
         """Answer a request piece by piece."""
@@ -173,7 +119,7 @@ class Asker:
         started = time.perf_counter()
         prompt, room = self._room(request, model)
         if not request.parts:
-            return Prepared(request, prompt.after, (), model.empty_prefix(), started, 0.0, 0.0)
+            return Prepared(request, prompt.after, 0, (), model.empty_prefix(), started, 0.0, 0.0)
         for attempt in range(_TRIES):
             begun = time.perf_counter()
             with watched([request.watch], "route") as (counts,):
@@ -186,16 +132,18 @@ class Asker:
                     prefix = self._prefix(laid, prompt.before)
                     counts["memory_slots"] = prefix.slots
                     counts["source_tokens"] = sum(window.tokens for each in laid for window in each.windows)
+                clear = [token for each in laid for text in each.clear for token in model.token_ids(text)]
                 break
             except BlobsMissingError:
                 # A collection changed after it was looked at.
                 if attempt == _TRIES - 1 or not any(self._changed(each) for each in laid):
                     raise
         loaded = time.perf_counter()
-        return Prepared(request, prompt.after, tuple(laid), prefix, started, routed - begun, loaded - routed)
+        ids = (*clear, *prompt.after)
+        return Prepared(request, ids, len(clear), tuple(laid), prefix, started, routed - begun, loaded - routed)
 
-    def _lay(self, request: Request, model: RCCModel, room: int) -> list[_Laid]:
-        laid: list[_Laid] = []
+    def _lay(self, request: Request, model: RCCModel, room: int) -> list[Laid]:
+        laid: list[Laid] = []
         for part in request.parts:
             shelf = self._shelves.get(part.collection)
             check_fingerprint(shelf.collection, model)
@@ -211,9 +159,9 @@ class Asker:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."
                 )
-            laid.append(_Laid(shelf, route))
+            laid.append(Laid(shelf, route))
             room -= sum(window.slots for window in laid[-1].windows)
-        return laid
+        return expanded(laid, request.expand)
 
     def _numbers(self, part: Part, shelf: Shelf) -> Sequence[int]:
         numbers = shelf.numbers(part.documents)
@@ -263,13 +211,20 @@ class Asker:
             prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
         else:
             prompt = lay_out(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
-        return prompt, model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
+        room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
+        clear = request.expand * model.config.window
+        if clear >= room:
+            raise BudgetError(
+                f"expand={request.expand} may take {clear} positions, windows of up to {model.config.window} tokens in "
+                f"clear; {room} are left beside the question and its answer. Lower expand or max_new_tokens."
+            )
+        return prompt, room - clear
 
-    def _changed(self, laid: _Laid) -> bool:
+    def _changed(self, laid: Laid) -> bool:
         collection = laid.shelf.collection
         return self._store.collection(collection.name).revision != collection.revision
 
-    def _prefix(self, laid: Sequence[_Laid], before: tuple[int, ...] | None) -> Prefix:
+    def _prefix(self, laid: Sequence[Laid], before: tuple[int, ...] | None) -> Prefix:
         windows = [window for each in laid for window in each.windows]
         key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
@@ -279,40 +234,39 @@ class Asker:
         return prefix
 
     def _answer(self, one: Prepared, generation: Generation, first: float) -> Answer:
-        windows = [window for each in one.laid for window in each.windows]
+        request, windows = one.request, [window for each in one.laid for window in each.windows]
+        text, confidence = generation.text, None
+        if one.laid and request.grammar is None:
+            confidence = self._model().confidence(generation)
+            if confidence < request.min_confidence and generation.finish_reason != "cancelled":
+                text = NOT_STATED
         usage = Usage(
             memory_slots=one.prefix.slots,
-            question_tokens=len(one.ids) + one.prefix.text_tokens,
+            question_tokens=len(one.ids) - one.clear_tokens + one.prefix.text_tokens,
             answer_tokens=len(generation.ids),
             windows=len(windows),
             windows_in_collection=sum(len(each.shelf.windows) for each in one.laid),
             source_tokens=sum(window.tokens for window in windows),
+            expanded=sum(len(each.expanded) for each in one.laid),
+            clear_tokens=one.clear_tokens,
         )
-        timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
         collection = one.laid[0].shelf.collection if one.laid else None
+        spans = find_spans(text, one.passages) if request.grounded else ()
+        shown = request.sources if text != NOT_STATED else 0
+        support = find_support(text, request.question, one.passages, shown)
+        timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
         return Answer(
-            generation.text,
+            text,
             one.sources,
             usage,
             timings,
             generation.finish_reason,
             collection.name if collection else "",
             collection.revision if collection else 0,
-            find_span(generation.text, one.passages) if one.request.grounded else None,
+            confidence,
+            spans,
+            support,
         )
-
-
-def groups(prepared: Sequence[Prepared]) -> list[list[int]]:
-    """Return the numbers of the requests that can be generated together.
-
-    What is sampled with a seed is generated alone: beside others it would come out differently.
-    """
-    found: dict[Hashable, list[int]] = {}
-    for number, one in enumerate(prepared):
-        options = one.request.options
-        alone = options.seed is not None and options.temperature > 0
-        found.setdefault((one.kind, number if alone else None), []).append(number)
-    return list(found.values())
 
 
 def check_fingerprint(record: CollectionRecord, model: RCCModel) -> None:

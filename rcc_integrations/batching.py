@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from rcc_integrations.answer import Answer
-from rcc_integrations.asking import Asker, Prepared, groups
+from rcc_integrations.asking import Asker
 from rcc_integrations.errors import RCCError
+from rcc_integrations.prepared import Prepared, groups
 from rcc_integrations.request import Request
 
 #: Seconds that the first of several callers waits for the others.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,9 @@ from rcc_integrations.errors import ConfigError
 
 #: Rises when stored memories or checkpoints stop being readable by older code. Part of every fingerprint.
 FORMAT = 1
+
+#: The answer to a question that the text does not answer, as training teaches it.
+NOT_STATED = "not stated"
 
 Injection = Literal["kv", "residual"]
 Placement = Literal["focused", "staggered", "last"]
@@ -50,6 +54,8 @@ class RCCConfig:
         question_template: Text around the question, with `{question}` once.
         answer_marker: If set, the answer is what the decoder writes behind this marker.
         stop: Strings that end an answer, beside the tokenizer's end token.
+        confidence: Four weights that make a confidence of the decoder's probabilities (`rcc calibrate` finds them);
+            empty if they were not looked for.
 
     Raises:
         ConfigError: If a value is out of its range; the message names it.
@@ -70,6 +76,7 @@ class RCCConfig:
     question_template: str = "\n\nQuestion: {question}\nAnswer:"
     answer_marker: str | None = None
     stop: tuple[str, ...] = ()
+    confidence: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -94,6 +101,9 @@ class RCCConfig:
             raise ConfigError(f"question_template must hold {{question}} once; it is {self.question_template!r}.")
         if not all(isinstance(text, str) and text for text in self.stop):
             raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
+        known = [isinstance(value, int | float) and math.isfinite(value) for value in self.confidence]
+        if len(known) not in (0, 4) or not all(known):
+            raise ConfigError(f"confidence must be four finite numbers, or empty; it is {list(self.confidence)!r}.")
 
     def _check_placement(self) -> None:
         if self.placement != "focused":
@@ -137,7 +147,7 @@ class RCCConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - known):
             raise ConfigError(f"{where} has unknown settings: {', '.join(unknown)}.")
-        for name in ("layers", "ratios", "stop"):
+        for name in ("layers", "ratios", "stop", "confidence"):
             if isinstance(data.get(name), list):
                 data[name] = tuple(data[name])
         try:

@@ -79,8 +79,9 @@ def request_of(
     Args:
         reader: The reader that will answer.
         told: The conversation.
-        settings: `collection`, `documents`, `max_windows`, `sources`, `grounded`, `max_tokens`, `min_tokens`,
-            `temperature`, `top_p`, `top_k`, `repetition_penalty`, `seed`; `windows`, if only some are to be read.
+        settings: `collection`, `documents`, `max_windows`, `sources`, `grounded`, `expand`, `min_confidence`,
+            `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `seed`; `windows`, if
+            only some are to be read.
         stop: Strings that end an answer.
         functions: Tools: name, description, JSON schema of parameters.
         tool_choice: See `tools.chosen`.
@@ -102,8 +103,9 @@ def request_of(
         chosen = tuple(documents) if documents is not None else None
         parts.append(Part(settings["collection"], chosen, settings["max_windows"], settings.get("windows")))
     options = options_of(settings, stop)
-    grounded = settings["grounded"] and grammar is None
-    return Request(told.question, tuple(parts), tuple(turns), options, grammar, settings["sources"], grounded)
+    held = {name: settings[name] for name in ("grounded", "min_confidence")} if grammar is None else {}
+    return Request(told.question, tuple(parts), tuple(turns), options, grammar, settings["sources"],
+                   expand=settings["expand"], **held)  # fmt: skip
 
 
 def options_of(settings: Mapping[str, Any], stop: Sequence[str]) -> GenerationOptions:

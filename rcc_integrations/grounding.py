@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rcc_integrations.answer import Span
-from rcc_integrations.model.grammar import Grammar
-
-#: What a grounded answer may be instead, where the texts do not answer the question.
-NOT_STATED = "not stated"
+from rcc_integrations.config import NOT_STATED
+from rcc_integrations.model.grammar import MOST_SPANS, SEPARATORS, Grammar
 
 
 @dataclass(frozen=True)
@@ -31,22 +28,36 @@ class Passage:
 
 
 def grounded_grammar(passages: Sequence[Passage]) -> Grammar:
-    """Return the grammar of all answers that are whole words of one passage, or `NOT_STATED`.
-
-    The passages' words are laid into one automaton of all their substrings (llguidance's `substring_words`), so a
-    step costs the same for a sentence as for a book; building it is linear in their length.
+    """Return the grammar of all answers that are whole words of one passage, lists of such, or `NOT_STATED`.
 
     Args:
         passages: At least one, none empty.
-
-    Raises:
-        ConfigError: If a passage cannot be laid into a grammar.
     """
-    texts = dict.fromkeys(passage.text for passage in passages)
-    rules = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
-    spans = [f"A{number}: S{number} & /(.|\\n)*\\S/" for number in range(len(texts))]
-    starts = " | ".join([*(f"A{number}" for number in range(len(texts))), json.dumps(NOT_STATED)])
-    return Grammar.lark("\n".join([f"start: {starts}", *spans, *rules]))
+    return Grammar.verbatim(list(dict.fromkeys(passage.text for passage in passages)), NOT_STATED)
+
+
+def find_spans(answer: str, passages: Sequence[Passage]) -> tuple[Span, ...]:
+    """Return where an answer stands verbatim: in one piece if it does, otherwise item by item of a list.
+
+    Args:
+        answer: The answer.
+        passages: Where to look; of several places those at word boundaries, in the best passage, are taken first.
+
+    Returns:
+        As few spans as will do, in the order of the items; none if the answer, or one item of it, stands nowhere.
+    """
+    # What is left of the answer after so many characters, with the spans of what is before: the fewest spans first.
+    reached: dict[int, tuple[Span, ...]] = {0: ()}
+    for _ in range(MOST_SPANS):
+        ahead: dict[int, tuple[Span, ...]] = {}
+        for start, spans in reached.items():
+            if span := find_span(answer[start:], passages):
+                return (*spans, span)
+            for end, after in _cuts(answer, start):
+                if after not in ahead and (span := find_span(answer[start:end], passages)):
+                    ahead[after] = (*spans, span)
+        reached = ahead
+    return ()
 
 
 def find_span(answer: str, passages: Sequence[Passage]) -> Span | None:
@@ -67,11 +78,18 @@ def find_span(answer: str, passages: Sequence[Passage]) -> Span | None:
     return max(found, key=lambda each: each[:3])[3] if found else None
 
 
-def _occurrences(answer: str, text: str) -> Iterator[int]:
-    at = text.find(answer)
+def _cuts(answer: str, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where an item that begins at `start` may end, and where the next would begin."""
+    for separator in SEPARATORS:
+        for at in _occurrences(separator, answer[start + 1 :]):
+            yield start + 1 + at, start + 1 + at + len(separator)
+
+
+def _occurrences(part: str, text: str) -> Iterator[int]:
+    at = text.find(part)
     while at >= 0:
         yield at
-        at = text.find(answer, at + 1)
+        at = text.find(part, at + 1)
 
 
 def _splits(text: str, at: int) -> bool:

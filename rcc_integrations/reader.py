@@ -10,7 +10,7 @@ from typing import Any
 
 from rcc_integrations.adding import Adder, AddReport, Progress, Readable, as_sources
 from rcc_integrations.answer import Answer, AnswerStream, Source
-from rcc_integrations.asking import Asker, Prepared, check_fingerprint, ratio_of
+from rcc_integrations.asking import Asker, check_fingerprint, ratio_of
 from rcc_integrations.batching import Batcher, Ticket
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
@@ -23,6 +23,7 @@ from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.prefixes import PrefixCache
+from rcc_integrations.prepared import Prepared
 from rcc_integrations.progress import progress_bar
 from rcc_integrations.repair import repair_documents
 from rcc_integrations.request import Request
@@ -247,7 +248,8 @@ class RCCReader:
             question: The question; it is never compressed.
             **options: `documents` (ids: only these), `max_windows` (the most windows in memory; the number that the
                 model was trained with if not given), `sources` (how many to return, 3), `grammar`, `grounded` (hold the
-                answer to words that stand in the texts in memory, and say where), and the fields of
+                answer to words that stand in the texts in memory, and say where), `expand` (so many of the windows that
+                fit best are read in clear), `min_confidence` (below it the answer is `not stated`), and the fields of
                 `GenerationOptions`: `max_new_tokens`, `temperature`, `stop`, `seed`, ….
 
         Raises:

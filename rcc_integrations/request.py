@@ -10,6 +10,9 @@ from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.generation import GenerationOptions
 from rcc_integrations.watching import Watch
 
+#: Options of `RCCReader.ask` that are a request's own.
+_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -47,12 +50,15 @@ class Request:
         options: How to generate.
         grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
         sources: How many windows to name.
-        grounded: Hold the answer to words that stand in the texts in memory, one passage of them, or `not stated`.
+        grounded: Hold the answer to words that stand in the texts in memory, a passage or a list of them, or
+            `not stated`.
+        expand: So many of the windows that fit the question best are read in clear instead of from memory.
+        min_confidence: Answer `not stated` if the answer's confidence is below this.
         watch: Told of the steps of the work, in the thread that does it.
 
     Raises:
-        ConfigError: If the question is empty, `sources` is not a whole number from 0, or a grounded answer has a
-            grammar too, or nothing to be found in.
+        ConfigError: If the question is empty, `sources` or `expand` is not a whole number from 0, `min_confidence` not
+            a number from 0 to 1, or if what is grounded or has a least confidence has a grammar too, or no collection.
     """
 
     question: str
@@ -62,16 +68,28 @@ class Request:
     grammar: Any = None
     sources: int = 3
     grounded: bool = False
+    expand: int = 0
+    min_confidence: float = 0.0
     watch: Watch | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):
             raise ConfigError(f"The question is empty: {self.question!r}.")
-        if not isinstance(self.sources, int) or self.sources < 0:
-            raise ConfigError(f"sources must be a whole number of at least 0; it is {self.sources!r}.")
-        if self.grounded and (self.grammar is not None or not self.parts):
+        for name, count in (("sources", self.sources), ("expand", self.expand)):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise ConfigError(f"{name} must be a whole number of at least 0; it is {count!r}.")
+        least = self.min_confidence
+        if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least <= 1:
+            raise ConfigError(f"min_confidence must be a number from 0 to 1; it is {least!r}.")
+        free = self.grammar is None and bool(self.parts)
+        if self.grounded and not free:
             raise ConfigError(
                 "A grounded answer is held to the texts in memory: it needs a collection, and takes no grammar beside."
+            )
+        if least and not free:
+            raise ConfigError(
+                "min_confidence asks whether the documents answer the question: it needs a collection, and takes no "
+                "grammar beside."
             )
 
     @property
@@ -96,6 +114,5 @@ class Request:
         if documents is not None:
             documents = (documents,) if isinstance(documents, str) else tuple(documents)
         part = Part(collection, documents, options.pop("max_windows", None))
-        shown, grammar = options.pop("sources", 3), options.pop("grammar", None)
-        grounded = options.pop("grounded", False)
-        return cls(question, (part,), None, GenerationOptions().but(**options), grammar, shown, grounded)
+        own = {name: options.pop(name) for name in _OWN if name in options}
+        return cls(question, (part,), options=GenerationOptions().but(**options), **own)

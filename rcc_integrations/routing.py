@@ -10,8 +10,8 @@ import bm25s
 import numpy as np
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-# Scripts written without spaces are taken character by character.
-_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+#: A word. Scripts written without spaces are taken character by character.
+WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
 _STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
@@ -78,4 +78,9 @@ class Router:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in _WORD.findall(text.casefold()) if word not in _STOP]
+    return [word for word in WORD.findall(text.casefold()) if not is_stop_word(word)]
+
+
+def is_stop_word(word: str) -> bool:
+    """Return whether a word, in small letters, says nothing on its own."""
+    return word in _STOP

@@ -91,6 +91,10 @@ class Shelf:
             last = number
         return found
 
+    def window_text(self, number: int) -> str:
+        """Return the text of a window."""
+        return self._texts[number]
+
     def source(self, number: int, score: float) -> Source:
         """Return a window as a source."""
         window, owner = self.windows[number], self._owners[number]

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from rcc_integrations import RCCReader
 from rcc_integrations.answer import Span
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import ConfigError, EmptyDocumentError
-from rcc_integrations.grounding import NOT_STATED, Passage, find_span
+from rcc_integrations.grounding import Passage, find_span, find_spans
+from rcc_integrations.model.grammar import SEPARATORS, Grammar, GrammarProcessor
 from tests.tiny import TEXT, tiny_model
 
 QUESTION = "Who approves leave?"
@@ -22,11 +24,18 @@ def reader(tmp_path_factory):
 
 
 def check(reader, answer) -> None:
-    if answer.span is None:
+    """An answer is made of its spans, in order, with nothing but what separates items between them."""
+    if not answer.spans:
         assert answer.text == NOT_STATED or answer.finish_reason == "length"
-    else:
-        span = answer.span
-        assert reader.text(answer.collection, span.document)[span.start : span.end] == answer.text != ""
+        return
+    rest = answer.text
+    for number, span in enumerate(answer.spans):
+        said = reader.text(answer.collection, span.document)[span.start : span.end]
+        if number:
+            rest = rest.removeprefix(next(each for each in SEPARATORS if rest.startswith(each + said)))
+        assert said and rest.startswith(said)
+        rest = rest.removeprefix(said)
+    assert rest == ""
 
 
 @given(
@@ -60,22 +69,20 @@ def test_streams_and_batches_are_grounded_too(reader):
     check(reader, answer)
     assert answer.text != reader.ask("holm", QUESTION, max_new_tokens=12).text
     stream = reader.stream("holm", QUESTION, grounded=True, max_new_tokens=12)
-    assert "".join(stream) == answer.text == stream.answer.text and stream.answer.span == answer.span
+    assert "".join(stream) == answer.text == stream.answer.text and stream.answer.spans == answer.spans
     for each in reader.ask_batch([("holm", QUESTION), ("holm", "When?")], grounded=True, max_new_tokens=12):
         check(reader, each)
     only = reader.ask("holm", QUESTION, grounded=True, max_new_tokens=12, documents="b")
     check(reader, only)
-    assert only.span is None or only.span.document == "b"
+    assert all(span.document == "b" for span in only.spans)
 
 
 def test_plain_answers_name_no_span(reader):
     reader.add("plain", {"a": TEXT})
-    assert reader.ask("plain", QUESTION, max_new_tokens=4).span is None
+    assert reader.ask("plain", QUESTION, max_new_tokens=4).spans == ()
 
 
 def test_a_grammar_beside_is_refused(reader):
-    from rcc_integrations.model.grammar import Grammar
-
     reader.add("both", {"a": TEXT})
     with pytest.raises(ConfigError, match="takes no grammar beside"):
         reader.ask("both", QUESTION, grounded=True, grammar=Grammar.regex("a"))
@@ -92,6 +99,46 @@ def test_the_best_place_is_named():
     assert find_span("low", passages) == Span("b", 9, 12)
     assert find_span("gate", passages) == Span("a", 26, 30)
     assert find_span("oak", passages) is None and find_span("", passages) is None
+
+
+def test_a_list_is_told_apart_item_by_item():
+    passages = [Passage("a", 10, "Bread, butter and jam. Salt"), Passage("b", 0, "and oil; tea")]
+    assert find_spans("butter and jam", passages) == (Span("a", 17, 31),)
+    assert find_spans("jam and Bread, butter", passages) == (Span("a", 28, 31), Span("a", 10, 23))
+    assert find_spans("Salt, and oil and tea", passages) == (Span("a", 33, 37), Span("b", 0, 7), Span("b", 9, 12))
+    assert find_spans("Salt, pepper", passages) == find_spans("", passages) == find_spans("Salt, ", passages) == ()
+    assert find_spans(" and ".join(["tea"] * 8), passages) == (Span("b", 9, 12),) * 8
+    assert find_spans(" and ".join(["tea"] * 9), passages) == ()
+
+
+def test_the_grammar_allows_spans_and_lists_and_nothing_else(model):
+    from llguidance import LLMatcher
+
+    grammar = Grammar.verbatim(["Bread, butter and jam. Salt", "Oil"], NOT_STATED)
+
+    def allowed(text: str) -> bool:
+        matcher: LLMatcher = model._guide.matcher(grammar)
+        return matcher.try_consume_tokens(ids := model.token_ids(text)) == len(ids) and matcher.is_accepting()
+
+    for text in (NOT_STATED, "butter and jam", "Oil", "jam, Oil and Bread", "Salt; Salt", "Bread, butter"):
+        assert allowed(text), text
+    for text in ("bread", "but", "butter jam", "jam ", "jam and", "Oil, pepper", "not", ""):
+        assert not allowed(text), text
+
+
+def test_a_letter_may_change_its_case_where_only_that_is_allowed(model):
+    import torch
+
+    guide, known = model._guide, model.tokenizer.get_vocab()
+    small, capital, other = known["b"], known["B"], known["s"]
+    assert guide.other_case[capital] == small and guide.other_case[small] == capital
+    assert guide.other_case[known["1"]] == known["1"]
+    scores = torch.zeros(1, len(guide.other_case))
+    scores[0, small], scores[0, other] = 9.0, 5.0
+    for either, best in ((True, capital), (False, other)):
+        grammar = Grammar(Grammar.verbatim(["B s"], NOT_STATED).source, either)
+        held = GrammarProcessor(guide, [grammar])(torch.zeros(1, 1, dtype=torch.int64), scores.clone())
+        assert int(held.argmax()) == best
 
 
 def test_neighbouring_windows_are_one_passage(reader):

@@ -9,6 +9,7 @@ import typer
 from rcc_integrations._version import __version__
 from rcc_integrations.cli.add import add
 from rcc_integrations.cli.ask import ask, search
+from rcc_integrations.cli.calibrate import calibrate
 from rcc_integrations.cli.care import pull, stats, verify
 from rcc_integrations.cli.eval import evaluate
 from rcc_integrations.cli.manage import ls, mv, rm
@@ -27,6 +28,7 @@ app = typer.Typer(
 for command in (add, ask, search, ls, show, rm, mv, stats, verify, pull, train):
     app.command(command.__name__)(command)
 app.command("eval")(evaluate)
+app.command("calibrate")(calibrate)
 
 
 def _version(wanted: bool) -> None:

@@ -49,6 +49,12 @@ def ask(
     grounded: Annotated[
         bool, typer.Option("--grounded", help="Hold the answer to words that stand in the documents.")
     ] = False,
+    expand: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Read this many of the best windows in clear instead.")
+    ] = 0,
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Below this confidence, answer: not stated.")
+    ] = 0.0,
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
     store: Store = None,
     as_json: Json = False,
@@ -73,6 +79,8 @@ def ask(
         "documents": document or None,
         "max_windows": max_windows,
         "grounded": grounded or None,
+        "expand": expand or None,
+        "min_confidence": min_confidence or None,
     }
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with Output(as_json) as out:
@@ -144,9 +152,13 @@ def _show(out: Output, answer: Answer) -> None:
     if answer.sources:
         out.line()
         _show_sources(out, answer.sources)
-    if answer.span is not None:
-        out.line()
-        out.line(f"The answer stands in {answer.span.document}, characters {answer.span.start}-{answer.span.end}.")
+    out.line()
+    for span in answer.spans:
+        out.line(f"The answer stands in {span.document}, characters {span.start}-{span.end}.")
+    if answer.stated and not answer.supported:
+        out.line("No place in the documents in memory says this in these words.")
+    if answer.confidence is not None:
+        out.line(f"Confidence that the documents say this: {answer.confidence:.2f}")
     usage, timings = answer.usage, answer.timings
     out.line()
     out.line(

@@ -57,9 +57,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="memory, grounded, int8, windows, full, base, none, cut, bm25, vector, bm25-short, vector-short or "
-            "shuffled; "
-            "may be repeated. All if not given.",
+            help="memory, grounded, expand, int8, windows, full, base, none, cut, bm25, vector, bm25-short, "
+            "vector-short or shuffled; may be repeated. All if not given.",
             show_default=False,
         ),
     ] = None,
@@ -105,7 +104,7 @@ def evaluate(
         page = report or output / "evaluation.md"
         check_page(page)
         with out.waiting("Loading the model …"):
-            loaded = _load(settings)
+            loaded = load(settings)
         wanted = conditions_for(loaded, ratio or (), conditions or ())
         with _told() as tell:
             results = run(loaded, samples, wanted, output=output, batch=batch, seed=seed, tell=tell)
@@ -130,7 +129,12 @@ def _samples(files: list[Path], composed: int | None, limit: int | None, seed: i
     return [sample for samples in found for sample in (datasets.limited(samples, limit) if limit else samples)]
 
 
-def _load(settings: Settings) -> RCCModel:
+def load(settings: Settings) -> RCCModel:
+    """Load the model that the options before a command name.
+
+    Raises:
+        ConfigError: If they contradict each other.
+    """
     from rcc_integrations.model.rcc_model import RCCModel
 
     if settings.base is not None and settings.model is not None:

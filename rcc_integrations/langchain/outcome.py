@@ -25,6 +25,16 @@ def usage_of(answer: Answer) -> UsageMetadata:
     )
 
 
+def judgement_of(answer: Answer) -> dict[str, Any]:
+    """Return how far the documents bear an answer out."""
+    return {
+        "confidence": answer.confidence,
+        "supported": answer.supported,
+        "spans": [asdict(span) for span in answer.spans],
+        "support": [asdict(place) for place in answer.support],
+    }
+
+
 def message_of(answer: Answer, model_name: str, *, wants_calls: bool) -> AIMessage:
     """Return an answer as a message.
 
@@ -41,9 +51,7 @@ def message_of(answer: Answer, model_name: str, *, wants_calls: bool) -> AIMessa
         "sources": [asdict(source) for source in answer.sources],
         "timings": asdict(answer.timings),
     }
-    if answer.span is not None:
-        metadata["span"] = asdict(answer.span)
     if answer.collection:
-        metadata |= {"collection": answer.collection, "revision": answer.revision}
+        metadata |= {"collection": answer.collection, "revision": answer.revision} | judgement_of(answer)
     told = [tool_call(name=call.name, args=call.arguments, id=call.id) for call in calls]
     return AIMessage(content=content, tool_calls=told, response_metadata=metadata, usage_metadata=usage_of(answer))

@@ -22,7 +22,8 @@ from rcc_integrations.reader import RCCReader
 from rcc_integrations.request import Request
 
 #: What a call may change, beside tools and output formats.
-PER_CALL = ("collection", "documents", "windows", "max_windows", "sources", "grounded", "max_tokens", "temperature",
+PER_CALL = ("collection", "documents", "windows", "max_windows", "sources", "grounded", "expand",
+            "min_confidence", "max_tokens", "temperature",
             "top_p", "top_k", "repetition_penalty", "seed", "min_tokens", "compress_over")  # fmt: skip
 _KNOWN = {*PER_CALL, "question", "stop", "tools", "tool_choice", "response_format"}
 
@@ -36,6 +37,8 @@ class MemoryLLM(FunctionCallingLLM):
     max_windows: int | None = None
     sources: int = 3
     grounded: bool = False
+    expand: int = 0
+    min_confidence: float = 0.0
     compress_over: int | None = 512
     model: str | None = None
     base: str | None = None

@@ -42,6 +42,8 @@ class RCCChatEngine(BaseChatEngine):
         doc_ids: Answer only from these documents.
         max_windows: The most windows in memory; what the model was trained with if not given.
         grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
+        expand: How many of the best windows are read in clear instead; what the LLM is set to if not given.
+        min_confidence: Answer `not stated` below this confidence; what the LLM is set to if not given.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class RCCChatEngine(BaseChatEngine):
         doc_ids: list[str] | None = None,
         max_windows: int | None = None,
         grounded: bool | None = None,
+        expand: int | None = None,
+        min_confidence: float | None = None,
     ) -> None:
         self._index, self._llm, self._filters, self._doc_ids = index, llm, filters, doc_ids
         self._settings: dict[str, Any] = {"max_windows": max_windows, "sources": similarity_top_k}
-        if grounded is not None:
-            self._settings["grounded"] = grounded
+        given = {"grounded": grounded, "expand": expand, "min_confidence": min_confidence}
+        self._settings |= {name: value for name, value in given.items() if value is not None}
         self._memory = memory or ChatMemoryBuffer.from_defaults(
             token_limit=llm.metadata.context_window // 2, tokenizer_fn=llm.token_ids
         )

@@ -46,8 +46,10 @@ class RCCLLM(CallingLLM):
         documents: Ids of its documents to answer from; all if not given.
         max_windows: The most windows in memory; what the model was trained with if not given.
         sources: How many windows an answer names.
-        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `raw["answer"].span`
+        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `raw["answer"].spans`
             says where. Tool calls and structured output are not held to them.
+        expand: So many of the windows that fit the question best are read in clear instead of from memory.
+        min_confidence: Answer `not stated` if the confidence, `raw["answer"].confidence`, is below this.
         compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
         model: Folder or hub id of an RCC model; the default model of the package if not given.
         base: Other place of its base model.

@@ -43,6 +43,8 @@ class RCCQueryEngine(BaseQueryEngine):
         doc_ids: Answer only from these documents.
         max_windows: The most windows in memory; what the model was trained with if not given.
         grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
+        expand: How many of the best windows are read in clear instead; what the LLM is set to if not given.
+        min_confidence: Answer `not stated` below this confidence; what the LLM is set to if not given.
         response_mode: What to do if not all windows fit: `compact` answers from the best; `tree_summarize` asks all of
             them, group by group, and combines the answers; `refine` improves one answer from group to group;
             `accumulate` returns the answers of all groups.
@@ -63,6 +65,8 @@ class RCCQueryEngine(BaseQueryEngine):
         doc_ids: list[str] | None = None,
         max_windows: int | None = None,
         grounded: bool | None = None,
+        expand: int | None = None,
+        min_confidence: float | None = None,
         response_mode: str = "compact",
         streaming: bool = False,
         output_cls: type[BaseModel] | None = None,
@@ -78,8 +82,8 @@ class RCCQueryEngine(BaseQueryEngine):
         self._index, self._llm, self._filters, self._doc_ids = index, llm, filters, doc_ids
         self._top_k, self._streaming, self._output_cls = similarity_top_k, streaming, output_cls
         self._settings: dict[str, Any] = {"max_windows": max_windows, "sources": similarity_top_k}
-        if grounded is not None:
-            self._settings["grounded"] = grounded
+        given = {"grounded": grounded, "expand": expand, "min_confidence": min_confidence}
+        self._settings |= {name: value for name, value in given.items() if value is not None}
         if output_cls is not None:
             self._settings["response_format"] = output_cls.model_json_schema()
         super().__init__(callback_manager)
@@ -166,7 +170,10 @@ class RCCQueryEngine(BaseQueryEngine):
         sources = sorted((source for answer in answers for source in answer.sources), key=lambda each: -each.score)
         nodes = window_nodes(sources[: self._top_k])
         metadata = {"collection": answers[0].collection, "revision": answers[0].revision,
-                    "finish_reason": answers[-1].finish_reason,
+                    "finish_reason": answers[-1].finish_reason, "confidence": answers[-1].confidence,
+                    "supported": answers[-1].supported,
+                    "spans": [asdict(span) for answer in answers for span in answer.spans],
+                    "support": [asdict(place) for answer in answers for place in answer.support],
                     "usage": [asdict(answer.usage) for answer in answers],
                     "timings": [asdict(answer.timings) for answer in answers]}  # fmt: skip
         if self._output_cls is not None:
@@ -178,7 +185,8 @@ def _settings(settings: dict[str, Any], ask: Ask) -> dict[str, Any]:
     if ask.memory:
         return {**settings, "windows": ask.windows}
     # Everything is in the words, and stays there.
-    return {"collection": None, "documents": None, "compress_over": None, "grounded": False}
+    return {"collection": None, "documents": None, "compress_over": None, "grounded": False,
+            "expand": 0, "min_confidence": 0.0}  # fmt: skip
 
 
 def _said(question: str) -> list[ChatMessage]:

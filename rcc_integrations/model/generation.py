@@ -9,10 +9,18 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.cache import roomy_cache, uneven_layers
+from rcc_integrations.model.evidence import Evidence, EvidenceProcessor
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.prefix import Prefix, stack_prefixes
 from rcc_integrations.model.text import Detokenizer, TextCutter
@@ -85,11 +93,13 @@ class Generation:
         text: The answer.
         ids: All tokens that were generated, the end token and what was cut off behind a stop string included.
         finish_reason: `stop` (end token or stop string), `length` or `cancelled`.
+        evidence: How sure the decoder was of it.
     """
 
     text: str
     ids: tuple[int, ...]
     finish_reason: FinishReason
+    evidence: Evidence
 
 
 class _Row:
@@ -118,18 +128,19 @@ class _Row:
         self._pieces.append(piece)
         return piece
 
-    def result(self) -> Generation:
-        return Generation("".join(self._pieces), tuple(self.ids), self.reason or "length")
+    def result(self, evidence: Evidence) -> Generation:
+        return Generation("".join(self._pieces), tuple(self.ids), self.reason or "length", evidence)
 
 
 class _Watch(StoppingCriteria):
     """Sees every new token: ends rows, hands on text as it becomes certain, and obeys cancellation."""
 
     def __init__(self, rows: list[_Row], ends: Sequence[int], emit: Callable[[int, str], None] | None,
-                 cancel: Sequence[threading.Event]) -> None:  # fmt: skip
-        self._rows, self._ends, self._emit, self._cancel = rows, ends, emit, cancel
+                 cancel: Sequence[threading.Event], evidence: EvidenceProcessor) -> None:  # fmt: skip
+        self._rows, self._ends, self._emit, self._cancel, self._evidence = rows, ends, emit, cancel, evidence
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
+        self._evidence.chosen(input_ids[:, -1])
         newest = input_ids[:, -1].tolist()
         for number, (row, token) in enumerate(zip(self._rows, newest, strict=True)):
             if row.reason is None:
@@ -138,9 +149,10 @@ class _Watch(StoppingCriteria):
                     self._say(number, row.end("cancelled"))
         return torch.tensor([row.reason is not None for row in self._rows], device=input_ids.device)
 
-    def finish(self) -> None:
+    def finish(self) -> list[Generation]:
         for number, row in enumerate(self._rows):
             self._say(number, row.end("length"))
+        return [row.result(self._evidence.of(number, len(row.ids))) for number, row in enumerate(self._rows)]
 
     def _say(self, number: int, piece: str) -> None:
         if piece and self._emit is not None:
@@ -159,7 +171,8 @@ def generate(
     marker: str | None = None,
     emit: Callable[[int, str], None] | None = None,
     cancel: Sequence[threading.Event] | None = None,
-    logits_processor: Any = None,
+    declining: int = 0,
+    processors: Sequence[LogitsProcessor] = (),
 ) -> list[Generation]:
     """Answer a batch of questions, each over its own prefix.
 
@@ -174,7 +187,8 @@ def generate(
         marker: If given, an answer begins behind it.
         emit: Called with (row, piece) whenever text of a row is certain.
         cancel: An event a row; the row ends soon after it is set.
-        logits_processor: A `LogitsProcessorList` of transformers.
+        declining: First token of the answer that declines to answer.
+        processors: What may change the scores of tokens.
 
     Returns:
         One generation a question.
@@ -195,7 +209,8 @@ def generate(
     mask = torch.cat([used, mask], dim=1).to(device)
     positions = torch.cat([torch.zeros_like(used), positions], dim=1).to(device)
     rows = [_Row(tokenizer, options, marker, stop) for _ in questions]
-    watch = _Watch(rows, end_ids, emit, cancel or ())
+    evidence = EvidenceProcessor(declining)
+    watch = _Watch(rows, end_ids, emit, cancel or (), evidence)
     room = longest + options.max_new_tokens
     keys, values = ([each.to(decoder.dtype) for each in both] for both in (stacked.keys, stacked.values))
     cache = roomy_cache(keys, values, room) if used.shape[1] else None
@@ -225,7 +240,6 @@ def generate(
                 past_key_values=cache,
                 generation_config=settings,
                 stopping_criteria=StoppingCriteriaList([watch]),
-                logits_processor=logits_processor,
+                logits_processor=LogitsProcessorList([evidence, *processors]),
             )
-    watch.finish()
-    return [row.result() for row in rows]
+    return watch.finish()

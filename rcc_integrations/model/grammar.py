@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,16 @@ from rcc_integrations.errors import ConfigError, GenerationError
 _DATA = {"enum", "const", "default", "examples", "required", "title", "description"}
 _MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 
+#: What may stand between the items of a list of verbatim spans, and how many there may be.
+SEPARATORS = (", ", " and ", ", and ", "; ")
+MOST_SPANS = 8
+
+#: How tokenizers mark a space in front of a word.
+_SPACES = " \u0120\u2581"
+
+#: Grammars that are held ready; one of a few thousand words takes tens of milliseconds to build.
+_HELD = 16
+
 
 @dataclass(frozen=True)
 class Grammar:
@@ -28,9 +40,12 @@ class Grammar:
 
     Args:
         source: The grammar in llguidance's own form.
+        either_case: What the model would write with a small letter may come out with a capital, and the reverse, where
+            the grammar allows only that.
     """
 
     source: str
+    either_case: bool = False
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any]) -> Grammar:
@@ -68,6 +83,29 @@ class Grammar:
         return cls(_checked(LLMatcher.grammar_from_lark(text), "The grammar"))
 
     @classmethod
+    def verbatim(cls, texts: Sequence[str], instead: str) -> Grammar:
+        """Hold an answer to whole words of one of several texts, to a list of such, or to one other answer.
+
+        The words of each text become one automaton of all their substrings (llguidance's `substring_words`), so a step
+        costs about the same for a sentence as for a book. Building it takes time in proportion to the texts; that is
+        done when the grammar is first used.
+
+        Args:
+            texts: The texts, none empty.
+            instead: What the answer may be besides.
+        """
+        words = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
+        between = " | ".join(json.dumps(each) for each in SEPARATORS)
+        lark = "\n".join([
+            "start: ANSWER",
+            f"ANSWER: (LIST | {json.dumps(instead)}) & /(.|\\n)*\\S/",
+            f"LIST: SPAN (({between}) SPAN){{0,{MOST_SPANS - 1}}}",
+            f"SPAN: {' | '.join(f'S{number}' for number in range(len(texts)))}",
+            *words,
+        ])  # fmt: skip
+        return cls(LLMatcher.grammar_from_lark(lark), either_case=True)
+
+    @classmethod
     def choice(cls, choices: Sequence[str]) -> Grammar:
         """Hold an answer to one of several texts.
 
@@ -86,31 +124,76 @@ def _checked(source: str, what: str) -> str:
     return source
 
 
+class Guide:
+    """A tokenizer prepared for grammars; making it takes about half a second for 50,000 tokens.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        vocabulary: Number of tokens that the decoder scores.
+        end_ids: Tokens that end an answer.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, end_ids: Sequence[int]) -> None:
+        self.end_ids = list(end_ids)
+        self._tokenizer, self._vocabulary = tokenizer, vocabulary
+        self._guide: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(end_ids) or None)
+        self._held: OrderedDict[str, LLMatcher] = OrderedDict()
+
+    def matcher(self, grammar: Grammar) -> LLMatcher:
+        """Return a new matcher at a grammar's beginning.
+
+        Raises:
+            ConfigError: If the grammar cannot be used.
+        """
+        made = self._held.pop(grammar.source, None) or LLMatcher(self._guide, grammar.source)
+        if made.is_error():
+            raise ConfigError(f"The grammar cannot be enforced: {made.get_error()}")
+        self._held[grammar.source] = made
+        if len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return made.deep_copy()
+
+    @cached_property
+    def other_case(self) -> Tensor:
+        """For every token the one that differs in the case of its first letter, or itself; shape (vocabulary,)."""
+        known: dict[str, int] = self._tokenizer.get_vocab()
+        found = torch.arange(self._vocabulary)
+        for token, number in known.items():
+            at = next((place for place, letter in enumerate(token) if letter not in _SPACES), 0)
+            other = known.get(token[:at] + token[at : at + 1].swapcase() + token[at + 1 :])
+            if other is not None and max(number, other) < self._vocabulary:
+                found[number] = other
+        return found
+
+
 class GrammarProcessor(LogitsProcessor):
     """Forbids, row by row, every token that its grammar does not allow next.
 
     Args:
-        guide: As `guide_of` returns it.
+        guide: The prepared tokenizer.
         grammars: One a row; `None` leaves a row free.
-        end_ids: Tokens that end an answer; one of them is forced where a grammar is at its end.
     """
 
-    def __init__(self, guide: LLTokenizer, grammars: Sequence[Grammar | None], end_ids: Sequence[int]) -> None:
-        self._matchers = [LLMatcher(guide, grammar.source) if grammar else None for grammar in grammars]
-        self._end_ids = list(end_ids)
+    def __init__(self, guide: Guide, grammars: Sequence[Grammar | None]) -> None:
+        self._guide, self._grammars = guide, grammars
+        self._matchers = [guide.matcher(grammar) if grammar else None for grammar in grammars]
         self._begun = False
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores with what is forbidden at minus infinity, shape (rows, vocabulary)."""
         newest = input_ids[:, -1].tolist()
-        for row, matcher in enumerate(self._matchers):
-            if matcher is None:
+        for row, (grammar, matcher) in enumerate(zip(self._grammars, self._matchers, strict=True)):
+            if grammar is None or matcher is None:
                 continue
             if self._begun and not matcher.is_stopped():
                 matcher.consume_token(newest[row])
             if matcher.is_error():
                 raise GenerationError(f"The grammar came to an end that it does not allow: {matcher.get_error()}")
             allowed = self._allowed(matcher, scores.shape[1]).to(scores.device)
+            if grammar.either_case:
+                other = self._guide.other_case.to(scores.device)
+                lent = scores[row].masked_fill(allowed, float("-inf"))[other]
+                scores[row] = torch.maximum(scores[row], lent)
             scores[row].masked_fill_(~allowed, float("-inf"))
             if bool(scores[row].isneginf().all()):
                 # Other rules, such as a least length, forbid what is left: the grammar goes first.
@@ -121,23 +204,12 @@ class GrammarProcessor(LogitsProcessor):
     def _allowed(self, matcher: LLMatcher, size: int) -> Tensor:
         allowed = torch.zeros(size, dtype=torch.bool)
         if matcher.is_stopped():
-            allowed[self._end_ids] = True
+            allowed[self._guide.end_ids] = True
         else:
             bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
             known = min(len(bits), size)
             allowed[:known] = torch.from_numpy(bits[:known]).bool()
         return allowed
-
-
-def guide_of(tokenizer: Any, vocabulary: int, end_ids: Sequence[int]) -> LLTokenizer:
-    """Prepare a tokenizer for grammars; takes about half a second for 50,000 tokens.
-
-    Args:
-        tokenizer: A fast tokenizer of transformers.
-        vocabulary: Number of tokens that the decoder scores.
-        end_ids: Tokens that end an answer.
-    """
-    return from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(end_ids) or None)
 
 
 def bounded(schema: Any, *, string: int = 200, items: int = 8) -> Any:

@@ -10,17 +10,18 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
-from rcc_integrations.config import RCCConfig
+from rcc_integrations.config import NOT_STATED, RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
 from rcc_integrations.model import checkpoint
 from rcc_integrations.model.cache import attention_reach, attention_window, cache_contents
+from rcc_integrations.model.confidence import confidence
 from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.fingerprint import fingerprint
 from rcc_integrations.model.generation import Generation, GenerationOptions, generate
-from rcc_integrations.model.grammar import Grammar, GrammarProcessor, guide_of
+from rcc_integrations.model.grammar import Grammar, GrammarProcessor, Guide
 from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
@@ -126,9 +127,13 @@ class RCCModel(nn.Module):
         checkpoint.save(Path(folder), self.config, self.parts)
 
     @cached_property
-    def _guide(self) -> Any:
+    def _guide(self) -> Guide:
         vocabulary = int(self.decoder.get_output_embeddings().weight.shape[0])
-        return guide_of(self.tokenizer, vocabulary, self.parts.end_ids)
+        return Guide(self.tokenizer, vocabulary, self.parts.end_ids)
+
+    @cached_property
+    def _declining(self) -> int:
+        return self.token_ids(NOT_STATED)[0]
 
     @property
     def levels(self) -> int:
@@ -336,7 +341,8 @@ class RCCModel(nn.Module):
         """Build the decoder's prefix from memories, in order.
 
         Args:
-            memories: As `compress` returns them, or as read back from a store; all of one ratio.
+            memories: As `compress` returns them, or as read back from a store; all of one ratio. Without any, the
+                prefix is the clear text alone.
             before: Token ids of the clear text in front of them; the model's own opening if not given.
             ratio: The ratio that they were made at; the model's own if not given. Only `focused` placement asks.
 
@@ -349,6 +355,8 @@ class RCCModel(nn.Module):
         """
         ratio = self.config.ratio if ratio is None else ratio
         text = self.text_prefix() if before is None else self._read_before(before)
+        if not memories:
+            return text
         per_slot = self.layout(ratio).per_slot
         slots = sum(-(-next(iter(memory.values())).shape[-2] // per_slot) for memory in memories)
         if text.length + slots >= self.reach:
@@ -443,14 +451,16 @@ class RCCModel(nn.Module):
                     f"{options.max_new_tokens} of the answer do not fit into the {self.reach} of {self.config.base!r}."
                 )
         with self._lock, torch.no_grad():
-            if any(grammars):
-                more["logits_processor"] = LogitsProcessorList(
-                    [GrammarProcessor(self._guide, grammars, self.parts.end_ids)]
-                )
+            processors = [GrammarProcessor(self._guide, grammars)] if any(grammars) else []
             return generate(
                 self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
-                end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker, **more,
+                end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker,
+                declining=self._declining, processors=processors, **more,
             )  # fmt: skip
+
+    def confidence(self, generation: Generation) -> float:
+        """Return how likely the memories say what was generated, from 0 to 1; see `model.confidence`."""
+        return confidence(generation.evidence, self.config.confidence)
 
     def stream(
         self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import DataError
 from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
+from rcc_integrations.training.data.sample import Question, Sample
 
 #: In place of a ratio: the decoder reads the text itself, in clear.
 CLEAR = 0

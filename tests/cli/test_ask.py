@@ -23,7 +23,8 @@ def test_streams_the_reader_s_answer(filled: Rcc) -> None:
 
 def test_json_is_one_object(filled: Rcc) -> None:
     answer = filled.json("ask", "isle", QUESTION, "--max-new-tokens", 8, "--sources", 2)
-    assert set(answer) == {"text", "sources", "usage", "timings", "finish_reason", "collection", "revision", "span"}
+    assert set(answer) == {"text", "sources", "usage", "timings", "finish_reason", "collection", "revision",
+                           "confidence", "spans", "support", "stated", "supported"}  # fmt: skip
     assert answer["usage"]["answer_tokens"] <= 8 and answer["collection"] == "isle"
     assert answer["sources"][0]["document"] == "ferry.md" and len(answer["sources"]) == 2
 
@@ -32,13 +33,21 @@ def test_a_grounded_answer_says_where_it_stands(filled: Rcc) -> None:
     line = ["ask", "isle", QUESTION, "--max-new-tokens", 8, "--grounded"]
     answer = filled.json(*line)
     shown = filled(*line).stdout
-    if answer["span"] is None:
-        assert answer["text"] == "not stated"
-    else:
-        span = answer["span"]
+    assert answer["spans"] or answer["text"] == "not stated" or answer["finish_reason"] == "length"
+    for span in answer["spans"]:
         with RCCReader.open(filled.store, model=filled.model, read_only=True, device="cpu") as reader:
-            assert reader.text("isle", span["document"])[span["start"] : span["end"]] == answer["text"]
+            assert reader.text("isle", span["document"])[span["start"] : span["end"]] in answer["text"]
         assert f"{span['document']}, characters {span['start']}-{span['end']}" in shown
+
+
+def test_windows_may_be_read_in_clear_and_doubtful_answers_taken_back(filled: Rcc) -> None:
+    line = ["ask", "isle", QUESTION, "--max-new-tokens", 8]
+    clear = filled.json(*line, "--expand", 1)
+    assert clear["usage"]["expanded"] == 1 and clear["usage"]["clear_tokens"] > 0
+    taken = filled.json(*line, "--min-confidence", 1)
+    assert taken["text"] == "not stated" and not taken["stated"] and 0 < taken["confidence"] < 1
+    shown = filled(*line, "--min-confidence", 1).stdout
+    assert shown.startswith("not stated") and f"say this: {taken['confidence']:.2f}" in shown
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import DataError
 from rcc_integrations.training import Question, Sample
 from rcc_integrations.training.batch import asked, fit, make_batch
-from rcc_integrations.training.data.sample import NOT_STATED
 from rcc_integrations.training.packing import packed_rows
 from tests.tiny import TEXT, tiny_model
 

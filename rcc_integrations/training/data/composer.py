@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
+from rcc_integrations.config import NOT_STATED
+from rcc_integrations.training.data.sample import Question, Sample
 from rcc_integrations.training.data.scenarios import Fact, Scenario, fill, kept_back, scenarios
 from rcc_integrations.training.data.styles import Line, render
 from rcc_integrations.training.data.values import Split, Values

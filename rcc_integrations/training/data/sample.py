@@ -7,9 +7,6 @@ from typing import Any
 
 from rcc_integrations.errors import DataError
 
-#: The answer to a question that the text does not answer.
-NOT_STATED = "not stated"
-
 
 @dataclass(frozen=True)
 class Question:

@@ -18,6 +18,7 @@ from rcc_integrations.training.evaluation.retrieval import RANKINGS, retrieved
 FAMILIES = {
     "memory": "memory of the document, one condition a ratio",
     "grounded": "memory, answers held to words of the document, one condition a ratio",
+    "expand": "memory at the main ratio, but the best one or two windows in clear, without and with grounding",
     "int8": "memory at the main ratio after its round trip through int8",
     "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
     "full": "full text in clear, read by the model's decoder",
@@ -98,8 +99,13 @@ def _all(model: RCCModel, ratios: Sequence[int], main: int) -> list[Condition]:
         label = f"memory, ratio {ratio}{note}"
         found.append(Condition(f"memory-r{ratio}", "memory", label, partial(reading.memory, ratio=ratio), ratio))
     for ratio in ratios:
-        held = partial(reading.grounded, ratio=ratio)
-        found.append(Condition(f"grounded-r{ratio}", "grounded", f"memory, ratio {ratio}, grounded", held, ratio))
+        verbatim = partial(reading.grounded, ratio=ratio)
+        found.append(Condition(f"grounded-r{ratio}", "grounded", f"memory, ratio {ratio}, grounded", verbatim, ratio))
+    for most, held in ((1, False), (2, False), (1, True)):
+        name = f"{'grounded-' if held else ''}expand-{most}-r{main}"
+        label = f"memory, ratio {main}, {most} in clear{', grounded' if held else ''}"
+        clear = partial(reading.expanded, ratio=main, most=most, held=held)
+        found.append(Condition(name, "expand", label, clear, main))
     whole = partial(reading.memory, ratio=main, int8=True)
     found.append(Condition(f"int8-r{main}", "int8", f"memory, ratio {main}, stored as int8", whole, main))
     for windows in MANY:

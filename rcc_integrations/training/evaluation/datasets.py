@@ -9,10 +9,11 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from random import Random
 
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import ConfigError, DataError, MissingExtraError
 from rcc_integrations.model.windows import Window
 from rcc_integrations.training.data.files import read_samples
-from rcc_integrations.training.data.sample import NOT_STATED, Question, Sample
+from rcc_integrations.training.data.sample import Question, Sample
 
 #: Answers that say that the text does not say.
 DECLINES = (NOT_STATED, "unknown", "does not say")

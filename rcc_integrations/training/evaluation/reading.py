@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rcc_integrations.errors import DataError
 from rcc_integrations.grounding import Passage, grounded_grammar
 from rcc_integrations.memory.quantization import decode, encode
@@ -12,6 +14,7 @@ from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.model.kv import Memory
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.routing import Router
 from rcc_integrations.training.evaluation.material import Material, read_clear
 
 
@@ -23,11 +26,13 @@ class Reading:
         prefix: The decoder's prefix.
         windows: Windows in memory; 0 for text in clear.
         grammar: What the answer is held to; `None` for nothing.
+        clear: Token ids of windows that are read in clear, between prefix and question.
     """
 
     prefix: Prefix
     windows: int = 0
     grammar: Grammar | None = None
+    clear: tuple[int, ...] = ()
 
 
 def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -> list[Reading]:
@@ -51,6 +56,29 @@ def grounded(material: Material, number: int, *, ratio: int) -> list[Reading]:
     sample = material.samples[number]
     grammar = grounded_grammar([Passage(sample.id, 0, sample.text)])
     return [replace(each, grammar=grammar) for each in memory(material, number, ratio=ratio)]
+
+
+def expanded(material: Material, number: int, *, ratio: int, most: int, held: bool = False) -> list[Reading]:
+    """Read a document's memories but for the windows that fit a question best, which are read in clear.
+
+    Args:
+        material: Model and documents.
+        number: The document.
+        ratio: Compression ratio.
+        most: How many windows are read in clear.
+        held: Hold answers to words of the document.
+    """
+    sample, memories = material.samples[number], material.memories(number, ratio)
+    texts = [sample.text[window.start : window.end] for window in material.windows(number)]
+    router = Router(texts)
+    grammar = grounded_grammar([Passage(sample.id, 0, sample.text)]) if held else None
+    found = []
+    for question in sample.questions:
+        best = set(np.argsort(-router.scores(question.q), kind="stable")[:most].tolist())
+        rest = [memory for each, memory in enumerate(memories) if each not in best]
+        clear = [token for each in sorted(best) for token in material.model.token_ids(texts[each])]
+        found.append(Reading(material.model.prefix(rest, ratio=ratio), len(rest), grammar, tuple(clear)))
+    return found
 
 
 def beside_others(material: Material, number: int, *, ratio: int, windows: int) -> list[Reading]:

@@ -124,7 +124,7 @@ def _run(
             predictions[task.number] = {
                 "text": generation.text,
                 "tokens": len(generation.ids),
-                "positions": task.reading.prefix.length - opening,
+                "positions": task.reading.prefix.length - opening + len(task.reading.clear),
                 "windows": task.reading.windows,
             }
         report(len(predictions) + len(left_out))
@@ -159,7 +159,7 @@ def _tasks(
             left_out |= dict.fromkeys(places, str(error))
             continue
         for place, question, reading in zip(places, questions, readings, strict=True):
-            ids = model.question_ids(question.q)
+            ids = [*reading.clear, *model.question_ids(question.q)]
             need = reading.prefix.length + len(ids) + options.max_new_tokens
             if need > model.reach:
                 left_out[place] = f"{need} positions do not fit into the {model.reach} of the decoder."

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rcc_integrations.config import NOT_STATED
 from rcc_integrations.training.data.composer import Composer
-from rcc_integrations.training.data.sample import NOT_STATED, Sample
+from rcc_integrations.training.data.sample import Sample
 from rcc_integrations.training.data.scenarios import scenarios
 
 COMPOSERS = {split: Composer(split) for split in ("train", "validation")}

@@ -52,6 +52,19 @@ def test_memory_is_that_of_the_whole_document(material, model):
     assert first.prefix.slots == material.slots(0, 4)
 
 
+def test_the_best_windows_are_read_in_clear(material, model):
+    sample, windows = material.samples[0], material.windows(0)
+    texts = [sample.text[window.start : window.end] for window in windows]
+    for question, one in zip(sample.questions, reading.expanded(material, 0, ratio=4, most=1), strict=True):
+        best = int(np.argmax(Router(texts).scores(question.q)))
+        assert list(one.clear) == model.token_ids(texts[best]) and one.windows == len(windows) - 1
+        rest = [window.ids for number, window in enumerate(windows) if number != best]
+        torch.testing.assert_close(one.prefix.keys, model.prefix(model.compress(rest, 4)).keys)
+        assert one.grammar is None
+    (all_clear, *_) = reading.expanded(material, 0, ratio=4, most=99, held=True)
+    assert all_clear.prefix.slots == 0 == all_clear.windows and all_clear.grammar is not None
+
+
 def test_exact_memory_equals_the_text_in_clear(material):
     """A document of one window: at ratio 1 the base's memory is what it reads in clear, but for the prompt in front."""
     short = tiny_model(prefix_text="")

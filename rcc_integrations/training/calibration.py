@@ -1,0 +1,170 @@
+"""Calibration: the weights that turn a decoder's probabilities into the confidence that a text says its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+
+from rcc_integrations.answer import SUPPORTED
+from rcc_integrations.errors import DataError
+from rcc_integrations.grounding import Passage
+from rcc_integrations.model.confidence import confidence, signals
+from rcc_integrations.model.evidence import Evidence
+from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.support import find_support
+from rcc_integrations.training.data.composer import Composer
+from rcc_integrations.training.data.sample import Sample
+from rcc_integrations.training.evaluation.datasets import UNANSWERABLE
+from rcc_integrations.training.evaluation.metrics import best, contains
+
+#: Keeps weights of few questions small.
+_DECAY = 1.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An answer from memory.
+
+    Args:
+        answerable: Whether the text answers the question.
+        right: Whether the answer is what the text says; never so where it says nothing.
+        evidence: How sure the decoder was.
+        supported: Whether the text speaks of what the answer says.
+    """
+
+    answerable: bool
+    right: bool
+    evidence: Evidence
+    supported: bool = True
+
+
+def questions(documents: int, seed: int = 0) -> list[Sample]:
+    """Compose documents of the validation split, of whose questions about a third have no answer.
+
+    Args:
+        documents: How many.
+        seed: Decides everything.
+    """
+    composer = Composer("validation", questions=4, unanswerable=0.7)
+    return [composer.sample(Random(f"calibration:{seed}:{number}")) for number in range(documents)]
+
+
+def answered(
+    model: RCCModel, samples: Sequence[Sample], ratio: int | None = None, tell: Callable[[int], None] = lambda _: None
+) -> list[Judged]:
+    """Ask every question of some documents from memory.
+
+    Args:
+        model: The model.
+        samples: Documents with questions.
+        ratio: Compression ratio; the model's own if not given.
+        tell: Called with the number of documents that are done.
+    """
+    ratio = model.config.ratio if ratio is None else ratio
+    found = []
+    for number, sample in enumerate(samples, 1):
+        if sample.questions:
+            prefix = model.prefix(model.compress([window.ids for window in model.cut(sample.text)], ratio), ratio=ratio)
+            asked = [model.question_ids(question.q) for question in sample.questions]
+            made = model.generate([prefix] * len(asked), asked, GenerationOptions(max_new_tokens=40))
+            passage = Passage(sample.id, 0, sample.text)
+            for question, one in zip(sample.questions, made, strict=True):
+                answerable = question.kind != UNANSWERABLE
+                right = answerable and best(contains, one.text, question.answers) > 0
+                support = find_support(one.text, question.q, [passage], 1)
+                supported = any(place.score >= SUPPORTED for place in support)
+                found.append(Judged(answerable, right, one.evidence, supported))
+        tell(number)
+    return found
+
+
+def calibrate(judged: Sequence[Judged]) -> tuple[float, ...]:
+    """Find weights by logistic regression.
+
+    Args:
+        judged: Answers, right ones and wrong ones.
+
+    Returns:
+        Four numbers for `RCCConfig.confidence`.
+
+    Raises:
+        DataError: If all are right or none is.
+    """
+    wanted = torch.tensor([float(each.right) for each in judged], dtype=torch.float64)
+    if not 0 < wanted.sum() < len(wanted):
+        raise DataError(
+            f"Calibration needs right answers and wrong ones: {int(wanted.sum())} of {len(wanted)} are right."
+        )
+    seen = torch.tensor([(1.0, *signals(each.evidence)) for each in judged], dtype=torch.float64)
+    weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        missed = torch.nn.functional.binary_cross_entropy_with_logits(seen @ weights, wanted)
+        total: torch.Tensor = missed + _DECAY / len(judged) * weights[1:].square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return tuple(round(weight, 4) for weight in weights.detach().tolist())
+
+
+#: Headings of `Declining.cells`.
+COLUMNS = ("least confidence", "unanswerable declined", "precision", "recall", "answers given", "of these right")
+
+
+@dataclass(frozen=True)
+class Declining:
+    """What a least confidence does to some answers.
+
+    Args:
+        threshold: The least confidence.
+        caught: Unanswerable questions below it, of `unanswerable`.
+        unanswerable: How many there are.
+        declined: All questions below it, of `asked`.
+        asked: How many there are.
+        right: Right answers at or above it.
+    """
+
+    threshold: float
+    caught: int
+    unanswerable: int
+    declined: int
+    asked: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        """Of the questions declined, the share that have no answer; 1 if none is declined."""
+        return self.caught / self.declined if self.declined else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Of the questions without an answer, the share that is declined; 1 if there is none."""
+        return self.caught / self.unanswerable if self.unanswerable else 1.0
+
+    def cells(self) -> tuple[str, ...]:
+        """Return a row of a table under `COLUMNS`."""
+        given = self.asked - self.declined
+        right = f"{self.right} ({self.right / given:.0%})" if given else "–"
+        return (f"{self.threshold:.1f}", f"{self.caught} of {self.unanswerable}", f"{self.precision:.2f}",
+                f"{self.recall:.2f}", f"{given} of {self.asked}", right)  # fmt: skip
+
+
+def declining(judged: Sequence[Judged], weights: Sequence[float], threshold: float) -> Declining:
+    """Count what a least confidence declines.
+
+    Args:
+        judged: Answers.
+        weights: As `calibrate` returns them.
+        threshold: The least confidence.
+    """
+    below = [each for each in judged if confidence(each.evidence, weights) < threshold]
+    right = sum(each.right for each in judged) - sum(each.right for each in below)
+    silent = sum(not each.answerable for each in judged)
+    return Declining(threshold, sum(not each.answerable for each in below), silent, len(below), len(judged), right)
