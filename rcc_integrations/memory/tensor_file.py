@@ -38,7 +38,7 @@ def parse(data: mmap.mmap | bytearray, where: str) -> dict[str, Tensor]:
     if length > min(MAX_HEADER, len(data) - 8):
         raise CorruptBlobError(f"{where} has a header of {length:,} bytes, in a file of {len(data):,}.")
     try:
-        header = loads(bytes(data[8 : 8 + length]).decode("utf-8"))
+        header: Any = loads(bytes(data[8 : 8 + length]).decode("utf-8"))
     except ValueError as error:
         raise CorruptBlobError(f"{where} has a header that is not JSON: {error}.") from None
     if not isinstance(header, dict):

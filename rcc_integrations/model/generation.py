@@ -9,9 +9,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
-from rcc_integrations.errors import ConfigError
+from rcc_integrations.errors import ConfigError, GenerationError
 from rcc_integrations.model.cache import roomy_cache, uneven_layers
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.prefix import Prefix, stack_prefixes
@@ -147,6 +154,18 @@ class _Watch(StoppingCriteria):
             self._emit(number, piece)
 
 
+class _Finite(LogitsProcessor):
+    """Ends an answer that has become arbitrary: weights or memories too large for the number format."""
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if not (scores < float("inf")).all():
+            raise GenerationError(
+                "The decoder computes NaN or infinity: its weights, or the memories, are damaged or too large for "
+                f"{scores.dtype}. Check the store with `rcc verify`, or load the model in a wider type."
+            )
+        return scores
+
+
 def generate(
     decoder: PreTrainedModel,
     tokenizer: Any,
@@ -178,6 +197,9 @@ def generate(
 
     Returns:
         One generation a question.
+
+    Raises:
+        GenerationError: The decoder computes NaN or infinity.
     """
     stacked = stack_prefixes(prefixes)
     used = stacked.used
@@ -225,7 +247,7 @@ def generate(
                 past_key_values=cache,
                 generation_config=settings,
                 stopping_criteria=StoppingCriteriaList([watch]),
-                logits_processor=logits_processor,
+                logits_processor=LogitsProcessorList([_Finite(), *(logits_processor or ())]),
             )
     watch.finish()
     return [row.result() for row in rows]
