@@ -292,6 +292,6 @@ def ratio_of(record: CollectionRecord) -> int:
         StoreFormatError: Its record does not say.
     """
     ratio = record.model.get("ratio")
-    if not isinstance(ratio, int) or ratio < 1:
+    if type(ratio) is not int or ratio < 1:
         raise StoreFormatError(f"Collection {record.name!r} does not say at which ratio it was made: {record.model}.")
     return ratio

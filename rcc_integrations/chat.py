@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import ConfigError
+from rcc_integrations.model.runtime import apply_template
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -98,10 +99,7 @@ def _rendered(turns: list[Turn], tokenizer: Any, memory: bool) -> str:
     if getattr(tokenizer, "chat_template", None):
         messages = [{"role": turn.role, "content": text} for turn, text in zip(turns, contents, strict=True)]
         open_end = turns[-1].role == "assistant"
-        rendered: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not open_end, continue_final_message=open_end
-        )
-        return rendered
+        return apply_template(tokenizer, messages, add_generation_prompt=not open_end, continue_final_message=open_end)
     names = {"system": "System", "user": "User", "assistant": "Assistant"}
     lines = [f"{names[turn.role]}: {text}" for turn, text in zip(turns, contents, strict=True)]
     return "\n\n".join([*lines, "Assistant:"] if turns[-1].role != "assistant" else lines)

@@ -95,8 +95,9 @@ class RCCConfig:
         if self.ratio > self.window:
             raise ConfigError(f"ratio {self.ratio} is larger than the window of {self.window} tokens.")
         for name in ("base", "prefix_text", "question_template"):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"{name} must be text; it is {getattr(self, name)!r}.")
+            _check_text(name, getattr(self, name))
+        if self.answer_marker is not None:
+            _check_text("answer_marker", self.answer_marker)
         if self.question_template.count("{question}") != 1:
             raise ConfigError(f"question_template must hold {{question}} once; it is {self.question_template!r}.")
         if not all(isinstance(text, str) and text for text in self.stop):
@@ -135,7 +136,7 @@ class RCCConfig:
         """
         try:
             data: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{where} is not JSON: {error}.") from error
         if not isinstance(data, dict):
             raise ConfigError(f"{where} must hold a JSON object; it holds {type(data).__name__}.")
@@ -167,6 +168,17 @@ class RCCConfig:
             return cls.from_json(path.read_text(encoding="utf-8"), where=str(path))
         except FileNotFoundError as error:
             raise ConfigError(f"{folder} holds no rcc_config.json, so it is not a saved RCC model.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}.") from error
+
+
+def _check_text(name: str, value: object) -> None:
+    try:
+        if not isinstance(value, str):
+            raise TypeError
+        value.encode("utf-8")
+    except (TypeError, UnicodeEncodeError):
+        raise ConfigError(f"{name} must be text; it is {value!r}.") from None
 
 
 def _check_int(name: str, value: object, least: int) -> None:

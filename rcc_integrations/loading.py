@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rcc_integrations.memory.expected import check_blob
+from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.memory.expected import check_blob, most_bytes
 from rcc_integrations.memory.quantization import decode
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -35,8 +36,14 @@ def load_prefix(
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
     memories = []
     for window in windows:
-        stored = store.get_blob(window.key)
-        check_blob(stored, spec, entries=layout.entries(window.tokens))
+        if not 1 <= window.tokens <= model.config.window or window.slots != layout.slots(window.tokens):
+            raise CorruptBlobError(
+                f"The record of memory {window.key[:12]}… tells of {window.tokens} tokens in {window.slots} slots, "
+                f"which a window of this model (at most {model.config.window} tokens, ratio {ratio}) never has."
+            )
+        entries = layout.entries(window.tokens)
+        stored = store.get_blob(window.key, most=most_bytes(spec, entries))
+        check_blob(stored, spec, entries=entries)
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
         memories.append(decode(on_device, model.decoder.dtype))
     return model.prefix(memories, before, ratio=ratio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -9,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from rcc_integrations.answer import Source
-from rcc_integrations.errors import BlobsMissingError, UnknownDocumentError
+from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
 from rcc_integrations.grounding import Passage
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -18,6 +19,8 @@ from rcc_integrations.routing import Route, Router
 #: Collections that are held at once; the one not used for longest makes room.
 _HELD = 16
 _TRIES = 5
+#: So many characters may belong to two neighbouring windows: tokenizers cut some characters into several tokens.
+_SHARED = 16
 
 
 class Shelf:
@@ -35,6 +38,7 @@ class Shelf:
         self._texts: list[str] = []
         self._ranges: dict[str, range] = {}
         for document, text in zip(snapshot.documents, texts, strict=True):
+            _check_spans(document, text)
             first = len(self.windows)
             self.windows += document.windows
             self._owners += [document] * len(document.windows)
@@ -99,6 +103,25 @@ class Shelf:
         """Return a window as a source."""
         window, owner = self.windows[number], self._owners[number]
         return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata))
+
+
+def _check_spans(document: DocumentRecord, text: str) -> None:
+    """Refuse windows that cannot have been cut from a text: a few bytes of records could stand for endless copies.
+
+    Raises:
+        CorruptBlobError: The record counts other characters than the text has, or its windows overlap.
+    """
+    if document.characters != len(text):
+        raise CorruptBlobError(
+            f"The record of document {document.id!r} tells of {document.characters} characters; its text has "
+            f"{len(text)}. Add the document again."
+        )
+    for before, window in itertools.pairwise(document.windows):
+        if window.start < before.end - _SHARED:
+            raise CorruptBlobError(
+                f"Windows of document {document.id!r} overlap: characters {before.start} to {before.end} and "
+                f"{window.start} to {window.end}. Add the document again."
+            )
 
 
 class Shelves:

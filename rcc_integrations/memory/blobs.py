@@ -15,6 +15,9 @@ from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory.shards import ShardFolder
 from rcc_integrations.memory.tensor_file import parse
 
+#: The most bytes of one blob. A file can claim to be larger than the disk that it lies on, and checking it takes time.
+MAX_BLOB = 1 << 33
+
 
 class BlobFolder(ShardFolder):
     """The blobs of a store.
@@ -45,8 +48,9 @@ class BlobFolder(ShardFolder):
         descriptor = self.open(key)
         try:
             actual = os.fstat(descriptor).st_size
-            if actual != size or actual == 0:
-                raise CorruptBlobError(f"{where} has {actual:,} bytes instead of {size:,}. {_ADVICE}")
+            if actual != size or not 0 < actual <= MAX_BLOB:
+                most = "" if actual <= MAX_BLOB else f" and at most {MAX_BLOB:,}"
+                raise CorruptBlobError(f"{where} has {actual:,} bytes instead of {size:,}{most}. {_ADVICE}")
             data = mmap.mmap(descriptor, actual, access=mmap.ACCESS_COPY)
         except OSError as error:
             raise CorruptBlobError(f"{where} cannot be mapped into memory: {error}.") from error

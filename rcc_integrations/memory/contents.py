@@ -64,7 +64,7 @@ class Contents:
         with self.index.read() as rows:
             return {key for key in wanted if self.is_present(key, blob_row(rows, key))}
 
-    def get_blob(self, key: str) -> dict[str, Tensor]:
+    def get_blob(self, key: str, most: int | None = None) -> dict[str, Tensor]:
         """Return a blob's stored tensors, verified; see `MemoryStore.get_blob`."""
         check_key(key)
         # A repair may replace a broken file between the look at the row and the look at the file: look twice.
@@ -73,6 +73,11 @@ class Contents:
                 row = blob_row(rows, key)
             if row is None:
                 break
+            if most is not None and row.bytes > most:
+                raise CorruptBlobError(
+                    f"Memory blob {key[:12]}… is said to have {row.bytes:,} bytes; a memory of its window has at most "
+                    f"{most:,}. It was not made by this model, and is not read."
+                )
             try:
                 return self.blobs.load(key, size=row.bytes, checksum=row.checksum)
             except FileNotFoundError:

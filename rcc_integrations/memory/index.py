@@ -19,6 +19,7 @@ from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
 from rcc_integrations.memory.database_guard import check_folder, check_schema
 from rcc_integrations.memory.json_disk import (
     EVERYTHING,
+    MAX_ROW,
     SCAN,
     SELECT,
     JSONOnlyDisk,
@@ -262,6 +263,7 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
         f"file:{quote(str(path))}?{how}", uri=True, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")

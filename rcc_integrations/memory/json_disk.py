@@ -7,6 +7,7 @@ table into an attribute or a PRAGMA. None of that is taken from a folder here.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -14,7 +15,7 @@ from typing import Any, Final, NoReturn
 from diskcache import Cache, Disk
 from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW, UNKNOWN
 
-from rcc_integrations.errors import StoreFormatError
+from rcc_integrations.errors import ConfigError, StoreFormatError
 from rcc_integrations.memory.json_value import JSON, dumps, loads
 
 SETTINGS: Final[dict[str, int | str]] = {
@@ -32,6 +33,9 @@ SETTINGS: Final[dict[str, int | str]] = {
     "disk_pickle_protocol": 0,
 }
 KNOWN_SETTINGS: Final = frozenset(SETTINGS) | frozenset(DEFAULT_SETTINGS) | frozenset(METADATA)
+
+# The most bytes of one row: a text of some 40 million tokens has a record that long. What is longer is never loaded.
+MAX_ROW: Final = 1 << 26
 
 # The columns that `decode_row` wants, in its order.
 COLUMNS: Final = "key, raw, mode, filename, value, tag, expire_time"
@@ -56,7 +60,13 @@ class JSONOnlyDisk(Disk):  # type: ignore[misc]
         """Return the row fields of a JSON value."""
         if read:
             raise StoreFormatError("The index takes JSON values, not open files.")
-        return 0, MODE_RAW, None, dumps(value)
+        text = dumps(value)
+        if 4 * len(text) > MAX_ROW and len(text.encode()) > MAX_ROW - (1 << 16):
+            raise ConfigError(
+                f"A record of {len(text):,} characters is too long for the index, which takes {MAX_ROW:,} bytes: cut "
+                "the document into several, or keep less metadata with it."
+            )
+        return 0, MODE_RAW, None, text
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> JSON:
         """Return a stored value; a pickled one, and one in a side file, is refused."""
@@ -83,6 +93,12 @@ class SafeCache(Cache):  # type: ignore[misc]
 
     def __init__(self, directory: str, timeout: float = 60.0) -> None:
         super().__init__(directory, timeout=timeout, disk=JSONOnlyDisk, **SETTINGS)
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._con
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW)
+        return connection
 
     def reset(self, key: Any, value: Any = ENOVAL, update: Any = True) -> Any:
         """Set or reload a setting; the value for one of ours is always ours.

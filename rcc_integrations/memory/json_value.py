@@ -41,10 +41,12 @@ def loads(text: str) -> JSON:
     """Parse JSON text.
 
     Raises:
-        ValueError: It is not JSON, holds NaN or infinity, or nests too deep.
+        ValueError: It is not JSON, holds NaN or infinity or a name twice, or nests too deep.
     """
     try:
-        value: JSON = json.loads(text, parse_constant=_refuse_constant)
+        value: JSON = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_twins
+        )
     except RecursionError:
         raise ValueError("the value nests too deep") from None
     return value
@@ -52,6 +54,20 @@ def loads(text: str) -> JSON:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is beyond all floats")
+    return value
+
+
+def _without_twins(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name comes twice in one object")
+    return value
 
 
 def _check(value: Any, where: str, depth: int) -> JSON:

@@ -13,7 +13,7 @@ from typing import Final
 
 from rcc_integrations.errors import StoreError, StoreFormatError
 from rcc_integrations.memory.json_value import loads
-from rcc_integrations.memory.shards import TEMP_PREFIX, sync_folder, write_error
+from rcc_integrations.memory.shards import TEMP_PREFIX, ShardFolder, sync_folder, write_error
 
 FORMAT: Final = "rcc-memory-store"
 VERSION: Final = 1
@@ -64,7 +64,8 @@ class Layout:
             return
         for part in (self.blobs, self.texts):
             # Two levels down, so that the empty folders of a removed document do not count.
-            if part.is_dir() and any(not path.name.startswith(TEMP_PREFIX) for path in part.glob("*/*")):
+            found = (path for path, _ in ShardFolder(part, "").files() if path.parent.parent == part)
+            if any(not path.name.startswith(TEMP_PREFIX) for path in found):
                 raise StoreFormatError(
                     f"{self.path} holds {part.name} but its index is gone: restore the folder 'index' from a copy, or "
                     "start a new store elsewhere and add the documents again."

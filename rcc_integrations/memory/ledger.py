@@ -19,7 +19,7 @@ from typing import Final
 from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory.index import Rows, WriteTransaction
 from rcc_integrations.memory.json_value import JSON
-from rcc_integrations.memory.records import STORAGES, CollectionRecord, DocumentRecord
+from rcc_integrations.memory.records import MAX_COUNT, STORAGES, CollectionRecord, DocumentRecord, is_number
 
 NAME: Final = "name:"
 COLLECTION: Final = "collection:"
@@ -58,12 +58,12 @@ class BlobRow:
                 and type(count) is int
                 and type(checksum) is str
                 and type(storage) is str
-                and (type(put) is float or type(put) is int)
-                and size >= 0
-                and count >= 0
+                and is_number(put)
+                and 0 <= size <= MAX_COUNT
+                and 0 <= count <= MAX_COUNT
                 and storage in STORAGES
             ):
-                return cls(size, checksum, storage, count, float(put))
+                return cls(size, checksum, storage, count, float(put))  # type: ignore[arg-type]
         raise CorruptBlobError(f"A blob's row in the index is damaged: {str(value)[:100]}. Run `rcc verify --repair`.")
 
 
@@ -84,7 +84,7 @@ class TextRow:
         """Read a row; CorruptBlobError if it is not one."""
         if type(value) is dict and len(value) == 2:
             size, count = value.get("bytes"), value.get("count")
-            if type(size) is int and type(count) is int and size >= 0 and count >= 0:
+            if type(size) is int and type(count) is int and 0 <= size <= MAX_COUNT and 0 <= count <= MAX_COUNT:
                 return cls(size, count)
         raise CorruptBlobError(f"A text's row in the index is damaged: {str(value)[:100]}. Run `rcc verify --repair`.")
 
@@ -148,7 +148,12 @@ def document_row(rows: Rows, uid: str, document: str) -> DocumentRecord | None:
 
 def document_rows(rows: Rows, uid: str) -> list[DocumentRecord]:
     """Return the records of a collection's documents, in order of first insertion."""
-    records = [DocumentRecord.from_json(value) for _, value in rows.scan(f"{DOCUMENT}{uid}:")]
+    prefix, records = f"{DOCUMENT}{uid}:", []
+    for key, value in rows.scan(prefix):
+        record = DocumentRecord.from_json(value)
+        if key != prefix + record.id:
+            raise CorruptBlobError(f"The index holds the record of {record.id!r} in the place of {key!r}.")
+        records.append(record)
     return sorted(records, key=lambda record: record.order)
 
 

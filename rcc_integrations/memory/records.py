@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from rcc_integrations.errors import CorruptBlobError
-from rcc_integrations.memory.json_value import JSON
+from rcc_integrations.errors import ConfigError, CorruptBlobError
+from rcc_integrations.memory.json_value import JSON, check_object, check_text
 from rcc_integrations.memory.names import is_key
 
 STORAGES: Final = ("int8", "bfloat16", "float32")
+
+# The largest whole number of a record: floats hold all up to here exactly.
+MAX_COUNT: Final = 2**53
+
+_Checked = TypeVar("_Checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,9 @@ class WindowRecord:
             or type(end) is not int
             or type(tokens) is not int
             or type(slots) is not int
-            or not 0 <= start <= end
-            or tokens < 0
-            or slots < 0
+            or not 0 <= start <= end <= MAX_COUNT
+            or not 0 <= tokens <= MAX_COUNT
+            or not 0 <= slots <= MAX_COUNT
         ):
             raise CorruptBlobError(f"A window's record is not [key, start, end, tokens, slots]: {_short(value)}.")
         return cls(str(key), start, end, tokens, slots)
@@ -113,15 +118,15 @@ class DocumentRecord:
         fields = _Fields(value, "document", 10)
         windows = fields.get("windows", list)
         record = cls(
-            id=fields.get("id", str),
+            id=fields.text("id"),
             order=fields.count("order"),
             text_key=fields.key("text_key"),
             characters=fields.count("characters"),
             tokens=fields.count("tokens"),
             slots=fields.count("slots"),
             windows=tuple([WindowRecord.from_json(window) for window in windows]),
-            digest=fields.get("digest", str),
-            metadata=fields.get("metadata", dict),
+            digest=fields.text("digest"),
+            metadata=fields.object("metadata"),
             added=fields.number("added"),
         )
         if record.slots != sum(window.slots for window in record.windows):
@@ -191,11 +196,11 @@ class CollectionRecord:
         """
         fields = _Fields(value, "collection", 11)
         record = cls(
-            uid=fields.get("uid", str),
-            name=fields.get("name", str),
-            fingerprint=fields.get("fingerprint", str),
-            model=fields.get("model", dict),
-            storage=fields.get("storage", str),
+            uid=fields.text("uid"),
+            name=fields.text("name"),
+            fingerprint=fields.text("fingerprint"),
+            model=fields.object("model"),
+            storage=fields.text("storage"),
             revision=fields.count("revision"),
             documents=fields.count("documents"),
             windows=fields.count("windows"),
@@ -238,9 +243,21 @@ class _Fields:
             raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
         return value
 
+    def text(self, name: str) -> str:
+        return self._checked(name, str, check_text)
+
+    def object(self, name: str) -> dict[str, JSON]:
+        return self._checked(name, dict, check_object)
+
+    def _checked(self, name: str, kind: type, check: Callable[[Any, str], _Checked]) -> _Checked:
+        try:
+            return check(self.get(name, kind), f"{name!r} in the record of a {self._what}")
+        except ConfigError as error:
+            raise CorruptBlobError(str(error)) from None
+
     def count(self, name: str) -> int:
         value = self._value.get(name)
-        if type(value) is not int or value < 0:
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
             raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
         return value
 
@@ -252,9 +269,14 @@ class _Fields:
 
     def number(self, name: str) -> float:
         value = self._value.get(name)
-        if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        if not is_number(value):
             raise CorruptBlobError(f"The record of a {self._what} has no valid {name!r}: {_short(value)}.")
         return float(value)  # type: ignore[arg-type]
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a JSON value is a number that a float can hold."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= MAX_COUNT)
 
 
 def _short(value: object) -> str:

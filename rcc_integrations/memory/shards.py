@@ -79,9 +79,17 @@ class ShardFolder:
             raise CorruptBlobError(f"{path} is not a plain file and is not read.")
         return descriptor
 
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a key's file; raises as `open` does."""
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Return the bytes of a key's file; raises as `open` does.
+
+        Args:
+            key: The key.
+            most: A file of more bytes is refused: it can claim to be larger than the disk that it lies on.
+        """
         with os.fdopen(self.open(key), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if most is not None and size > most:
+                raise CorruptBlobError(f"{self.path(key)} has {size:,} bytes, more than {most:,}, and is not read.")
             return file.read()
 
     def write_temp(self, key: str, data: bytes) -> Path:

@@ -34,7 +34,7 @@ def store_error(error: BaseException, path: Path) -> StoreError:
             reasons.append(str(link))
         link = link.__cause__ or link.__context__
     text = "; ".join(reasons) or type(error).__name__
-    if any(word in text for word in ("full", "too big")):
+    if "full" in text:
         return StoreFullError(f"No room for the index in {path}: {text}. Free some space; nothing was changed.")
     if any(word in text for word in ("readonly", "read-only", "query_only")):
         return StoreReadOnlyError(f"The index in {path} cannot be written: {text}.")

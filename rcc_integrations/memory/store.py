@@ -390,16 +390,20 @@ class MemoryStore:
         """
         self._contents.put_blobs(blobs, storage)
 
-    def get_blob(self, key: str) -> dict[str, Tensor]:
+    def get_blob(self, key: str, *, most: int | None = None) -> dict[str, Tensor]:
         """Return a memory in its stored form, mapped from disk; `quantization.decode` gives floats.
 
         The file is verified against the index's checksum at every call.
+
+        Args:
+            key: Its key.
+            most: The most bytes that it can have; a larger one is refused before it is read.
 
         Raises:
             BlobsMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
             CorruptBlobError: It is not what was stored.
         """
-        return self._contents.get_blob(key)
+        return self._contents.get_blob(key, most)
 
     def discard_blobs(self, keys: Iterable[str]) -> None:
         """Remove memories that are broken, so that `put_blobs` takes them anew; documents keep pointing at them.

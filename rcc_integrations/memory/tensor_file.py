@@ -6,7 +6,6 @@ checksum was verified become the tensors.
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from typing import Any
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor
 
 from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.memory.json_value import loads
 
 MAX_HEADER = 1 << 20
+MAX_AXES = 8
 
 _DTYPES = {"I8": torch.int8, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
@@ -37,8 +38,8 @@ def parse(data: mmap.mmap | bytearray, where: str) -> dict[str, Tensor]:
     if length > min(MAX_HEADER, len(data) - 8):
         raise CorruptBlobError(f"{where} has a header of {length:,} bytes, in a file of {len(data):,}.")
     try:
-        header = json.loads(bytes(data[8 : 8 + length]).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        header: Any = loads(bytes(data[8 : 8 + length]).decode("utf-8"))
+    except ValueError as error:
         raise CorruptBlobError(f"{where} has a header that is not JSON: {error}.") from None
     if not isinstance(header, dict):
         raise CorruptBlobError(f"{where} has a header that is not an object.")
@@ -59,7 +60,7 @@ def parse(data: mmap.mmap | bytearray, where: str) -> dict[str, Tensor]:
 def _tensor(data: mmap.mmap | bytearray, entry: dict[str, Any], base: int, position: int) -> tuple[Tensor, int]:
     """Return one tensor and where the next must begin: tensors lie one after the other, without gaps."""
     dtype, shape, (start, end) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-    if not all(type(number) is int and number > 0 for number in shape) or start != position:
+    if not all(type(number) is int and number > 0 for number in shape) or len(shape) > MAX_AXES or start != position:
         raise ValueError(entry)
     count = math.prod(shape)
     if type(end) is not int or end - start != count * dtype.itemsize or base + end > len(data):

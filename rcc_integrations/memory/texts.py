@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.errors import ConfigError, CorruptBlobError
 from rcc_integrations.memory.json_value import check_text
 from rcc_integrations.memory.shards import ShardFolder
+
+#: The most bytes of one text.
+MAX_TEXT = 1 << 28
 
 
 class TextFolder(ShardFolder):
@@ -27,7 +30,7 @@ class TextFolder(ShardFolder):
             FileNotFoundError: There is no such file.
             CorruptBlobError: The file is not what was written.
         """
-        data = self.read(key)
+        data = self.read(key, MAX_TEXT)
         if key_of(data) != key:
             raise CorruptBlobError(
                 f"Text {key[:12]}… ({self.path(key)}) does not match its name: it was changed or damaged. Run `rcc "
@@ -52,9 +55,12 @@ def encode_text(text: str) -> bytes:
     """Return a text's UTF-8 bytes.
 
     Raises:
-        ConfigError: The text holds a lone surrogate.
+        ConfigError: The text holds a lone surrogate, or is longer than `MAX_TEXT`.
     """
-    return check_text(text, "The document's text").encode("utf-8")
+    data = check_text(text, "The document's text").encode("utf-8")
+    if len(data) > MAX_TEXT:
+        raise ConfigError(f"The document's text has {len(data):,} bytes, more than {MAX_TEXT:,}: cut it into several.")
+    return data
 
 
 def key_of(data: bytes) -> str:

@@ -123,7 +123,8 @@ def _stray_files(index: Index, contents: Contents, survey: Survey, *, repair: bo
     ):
         for path, key in folder.files():
             if key is not None:
-                if key not in known:
+                # A row that cannot be read is told of as such; what it stands for is not known.
+                if not (key in known or prefix + key in survey.bad or prefix + key in survey.foreign):
                     suspects.append((folder, prefix, key, path))
             elif path.name.startswith(TEMP_PREFIX):
                 problems += _leftover(path, repair, grace)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rcc_integrations.errors import ModelError
+from rcc_integrations.model.folder import check_finite, read_json
 from rcc_integrations.model.runtime import shared_copy
 
 
@@ -40,15 +41,15 @@ class Adapter:
         """
         if not folder.is_dir():
             return None
+        settings = read_json(folder / "adapter_config.json")
         try:
-            settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / "adapter_model.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"{folder} is not an adapter that can be read: {error}") from error
         if settings.get("peft_type") != "LORA":
             raise ModelError(f"{folder} holds a {settings.get('peft_type')!r} adapter; only LORA is read.")
-        known = {key: value for key, value in settings.items() if key in LoraConfig.__dataclass_fields__}
-        return cls(LoraConfig(**known), weights)
+        check_finite(weights, str(folder))
+        return cls(_plain_lora(settings, weights, folder), weights)
 
     def save(self, folder: Path) -> None:
         """Write the adapter to a folder in peft's format."""
@@ -76,7 +77,7 @@ class Adapter:
                 warnings.simplefilter("ignore", FutureWarning)
                 wrapped = get_peft_model(carrier, settings)
             outcome: Any = set_peft_model_state_dict(wrapped, self.weights)
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:
             raise ModelError(f"The adapter does not fit {type(model).__name__}: {error}") from error
         if outcome.unexpected_keys:
             raise ModelError(
@@ -110,3 +111,37 @@ class Adapter:
         config = wrapped.peft_config["default"]
         assert isinstance(config, LoraConfig)
         return cls(config, held)
+
+
+# What peft does with other settings goes as far as importing modules that they name.
+_TAKEN = ("r", "lora_alpha", "target_modules", "use_rslora", "layers_to_transform", "lora_dropout")
+_UNUSED = ("base_model_name_or_path", "revision", "task_type", "inference_mode", "peft_type", "peft_version",
+           "auto_mapping", "init_lora_weights", "qalora_group_size")  # fmt: skip
+
+
+def _plain_lora(settings: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> LoraConfig:
+    """Return the settings of a plain LoRA adapter; whatever goes beyond is refused.
+
+    Raises:
+        ModelError: The settings are for something else, or do not fit the weights.
+    """
+    plain = LoraConfig()
+    for name in LoraConfig.__dataclass_fields__:
+        value = settings.get(name)
+        if name not in _TAKEN + _UNUSED and value and value != getattr(plain, name):
+            raise ModelError(f"{folder} asks for {name}={value!r:.80}, which is no part of the adapters read here.")
+    rank, targets = settings.get("r"), settings.get("target_modules")
+    alpha: Any = settings.get("lora_alpha")
+    if type(rank) is not int or any(
+        tensor.ndim != 2 or rank not in tensor.shape for name, tensor in weights.items() if "lora_" in name
+    ):
+        raise ModelError(f"{folder} tells of rank {rank!r:.80}, which its tensors do not have.")
+    if type(alpha) not in (int, float) or not 0 < alpha < 2**20:
+        raise ModelError(f"{folder} has no valid lora_alpha: {alpha!r:.80}.")
+    # A text other than this would be a regular expression, and one can be made to run for ever.
+    if targets != "all-linear" and not (isinstance(targets, list) and all(isinstance(each, str) for each in targets)):
+        raise ModelError(f"{folder} has no list of names as target_modules: {targets!r:.80}.")
+    try:
+        return LoraConfig(**{name: settings[name] for name in _TAKEN if settings.get(name) is not None})
+    except Exception as error:
+        raise ModelError(f"{folder} has settings that peft does not take: {error!r}") from error

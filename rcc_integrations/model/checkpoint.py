@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from rcc_integrations.model import packaged
 from rcc_integrations.model.adapters import Adapter
 from rcc_integrations.model.cache import attention_reach
 from rcc_integrations.model.family import Family
+from rcc_integrations.model.folder import check_files, check_finite
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
-from rcc_integrations.model.runtime import Runtime, load_base, load_tokenizer, quiet
+from rcc_integrations.model.runtime import Runtime, apply_template, load_base, load_tokenizer, quiet
 
 #: The model that comes with the package: RCC-SmolLM2-135M.
 DEFAULT = Path(__file__).parent / "default"
@@ -40,6 +42,7 @@ def load(
 ) -> tuple[RCCConfig, Parts]:
     """Load a saved model; see `RCCModel.from_pretrained`."""
     folder = _folder(name)
+    check_files(folder)
     config = RCCConfig.load(folder)
     runtime = Runtime.choose(device, dtype, attn)
     base_digest = None
@@ -48,9 +51,13 @@ def load(
     if base is None and config.base == packaged.NAME:
         found = packaged.locate()
         base, base_digest = found.folder, found.digest
-    source = base or config.base
+    source = base or _named_base(config.base, folder)
     model, tokenizer = load_base(source, runtime), load_tokenizer(source)
+    if base_digest is None:
+        check_finite(model.named_parameters(), str(source))
     encoder_base = load_base(folder / "encoder_base", runtime) if (folder / "encoder_base").is_dir() else None
+    if encoder_base is not None:
+        check_finite(encoder_base.named_parameters(), str(folder / "encoder_base"))
     encoder_adapter, decoder_adapter = Adapter.load(folder / "encoder"), Adapter.load(folder / "decoder")
     projections = _projections(config, model, folder / "projections.safetensors")
     if merge is None:
@@ -89,9 +96,12 @@ def from_base(
             found = packaged.locate()
             source, base_digest = found.folder, found.digest
         else:
-            source = Path(base) if Path(str(base)).is_dir() else base  # type: ignore[assignment,arg-type]
+            # What is saved names this base: a folder has to be found from elsewhere too.
+            source = base = Path(str(base)).resolve() if os.path.isdir(str(base)) else base  # type: ignore[assignment]
         model = load_base(source, Runtime.choose(device, dtype, attn))
         tokenizer = tokenizer or load_tokenizer(source)
+        if base_digest is None:
+            check_finite(model.named_parameters(), str(source))
     else:
         model = base  # type: ignore[assignment]
         if tokenizer is None:
@@ -166,15 +176,32 @@ def _folder(name: str | Path) -> Path:
     return Path(found)
 
 
+def _named_base(base: str, folder: Path) -> str:
+    """Return the base that a config names, if it is to be found in the same place from everywhere.
+
+    Raises:
+        ModelError: It is a path that depends on where one is.
+    """
+    if not Path(base).is_absolute() and (".." in Path(base).parts or os.path.isdir(base)):
+        raise ModelError(
+            f"{folder} names the folder {base!r} as its base, which is another one from everywhere: pass base= with "
+            "the folder that is meant."
+        )
+    return base
+
+
 def _projections(config: RCCConfig, model: PreTrainedModel, path: Path | None) -> LevelProjections:
     settings = model.config.get_text_config(decoder=True)
     levels, hidden = int(settings.num_hidden_layers), int(settings.hidden_size)
+    if config.projection_rank > hidden:
+        raise ConfigError(f"projection_rank {config.projection_rank} is more than the model's width of {hidden}.")
     projections = LevelProjections(config.projection, levels, hidden, config.projection_rank)
     if path is not None and config.projection != "identity":
         try:
             projections.load_state_dict(load_file(path))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path} does not hold the projections of this model: {error}") from error
+        check_finite(projections.state_dict(), str(path))
     return projections.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
 
 
@@ -183,9 +210,7 @@ def _chat_layout(tokenizer: Any) -> dict[str, str]:
     memory, question = "<<memory>>", "<<question>>"
     if not getattr(tokenizer, "chat_template", None):
         return {}
-    text: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": f"{memory}\n{question}"}], tokenize=False, add_generation_prompt=True
-    )
+    text = apply_template(tokenizer, [{"role": "user", "content": f"{memory}\n{question}"}], add_generation_prompt=True)
     if text.count(memory) != 1 or text.count(question) != 1 or text.index(memory) > text.index(question):
         return {}
     before, rest = text.split(memory)

@@ -18,7 +18,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from rcc_integrations.errors import ConfigError
+from rcc_integrations.errors import ConfigError, GenerationError
 from rcc_integrations.model.cache import roomy_cache, uneven_layers
 from rcc_integrations.model.evidence import Evidence, EvidenceProcessor
 from rcc_integrations.model.family import Family
@@ -159,6 +159,18 @@ class _Watch(StoppingCriteria):
             self._emit(number, piece)
 
 
+class _Finite(LogitsProcessor):
+    """Ends an answer that has become arbitrary: weights or memories too large for the number format."""
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if not (scores < float("inf")).all():
+            raise GenerationError(
+                "The decoder computes NaN or infinity: its weights, or the memories, are damaged or too large for "
+                f"{scores.dtype}. Check the store with `rcc verify`, or load the model in a wider type."
+            )
+        return scores
+
+
 def generate(
     decoder: PreTrainedModel,
     tokenizer: Any,
@@ -192,6 +204,9 @@ def generate(
 
     Returns:
         One generation a question.
+
+    Raises:
+        GenerationError: The decoder computes NaN or infinity.
     """
     stacked = stack_prefixes(prefixes)
     used = stacked.used
@@ -240,6 +255,6 @@ def generate(
                 past_key_values=cache,
                 generation_config=settings,
                 stopping_criteria=StoppingCriteriaList([watch]),
-                logits_processor=LogitsProcessorList([evidence, *processors]),
+                logits_processor=LogitsProcessorList([_Finite(), evidence, *processors]),
             )
     return watch.finish()

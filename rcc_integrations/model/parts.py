@@ -48,7 +48,13 @@ class Parts:
         found = self.base.generation_config.eos_token_id if self.base.generation_config else None
         ends = list(found) if isinstance(found, list | tuple) else [found]
         ends.append(getattr(self.tokenizer, "eos_token_id", None))
-        return sorted({token for token in ends if token is not None})
+        return sorted({token for token in ends if type(token) is int and 0 <= token < self.vocabulary})
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens have an embedding, in every network."""
+        bases: list[Any] = [base for base in (self.base, self.encoder_base) if base is not None]
+        return min(int(base.get_input_embeddings().weight.shape[0]) for base in bases)
 
     def digest(self) -> str:
         """Return a hash over all weights, 32 hex digits."""

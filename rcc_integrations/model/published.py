@@ -8,6 +8,7 @@ The last of these acts behind the last attention and changes nothing, so it is n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import ModelError, ModelNotFoundError
 from rcc_integrations.model.family import Family
+from rcc_integrations.model.folder import check_files, check_finite
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
 from rcc_integrations.model.runtime import Runtime, load_tokenizer, quiet
@@ -45,11 +47,17 @@ def load_published(
     """Load a released checkpoint; see `RCCModel.from_published`."""
     runtime = Runtime.choose(device, dtype, attn)
     tensors = _read(Path(weights))
+    if os.path.isdir(base):
+        check_files(Path(base))
     try:
         settings = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(f"No config of the base model in {str(base)!r}: {error}") from error
+    except Exception as error:
+        raise ModelError(f"The config of the base model in {str(base)!r} cannot be used: {error!r}") from error
     levels, hidden = settings.num_hidden_layers, settings.hidden_size
+    if levels > len(tensors):
+        raise ModelError(f"The base in {str(base)!r} has {levels:,} layers; {weights} holds {len(tensors):,} tensors.")
     encoder = {name[len(_ENCODER) :]: tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)}
     maps = {name: tensors.get(name) for name in [_EMBED, *(f"{_MATRIX}{level}.weight" for level in range(levels - 1))]}
     if missing := [name for name, tensor in maps.items() if tensor is None]:
@@ -89,6 +97,8 @@ def load_published(
 
 
 def _read(weights: Path) -> dict[str, Tensor]:
+    if weights.is_dir():
+        check_files(weights)
     files = sorted(weights.glob("*.safetensors")) if weights.is_dir() else [weights]
     if not files or not files[0].is_file():
         raise ModelNotFoundError(f"There are no safetensors files in {str(weights)!r}.")
@@ -100,6 +110,7 @@ def _read(weights: Path) -> dict[str, Tensor]:
             raise ModelError(f"{file} cannot be read as safetensors: {error}") from error
         if twice := set(found) & set(tensors):
             raise ModelError(f"{file} holds {min(twice)!r}, which another file of the checkpoint holds too.")
+        check_finite(found, str(file))
         tensors |= found
     return tensors
 

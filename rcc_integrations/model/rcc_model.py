@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rcc_integrations.config import NOT_STATED, RCCConfig
-from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
+from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError, ModelError
 from rcc_integrations.model import checkpoint
 from rcc_integrations.model.cache import attention_reach, attention_window, cache_contents
 from rcc_integrations.model.confidence import confidence
@@ -294,6 +294,7 @@ class RCCModel(nn.Module):
             States of shape (levels, windows, entries, hidden), and the number of entries of each window; states
             behind that number mean nothing.
         """
+        self._check_ids(windows)
         layout = self.layout(ratio)
         longest = max(len(window) for window in windows)
         ids = torch.zeros(len(windows), longest, dtype=torch.int64)
@@ -310,6 +311,8 @@ class RCCModel(nn.Module):
         """Return the keys and values of the clear text in front of every memory."""
         with self._lock, torch.no_grad():
             if self._text_prefix is None:
+                if (length := len(self.token_ids(self.config.prefix_text, special=True))) >= self.reach:
+                    raise ConfigError(f"prefix_text has {length} tokens; the model has {self.reach} positions.")
                 self._text_prefix = self.read_text_prefix()
             return self._text_prefix
 
@@ -325,6 +328,7 @@ class RCCModel(nn.Module):
         """Run the decoder over clear text at positions 0, 1, …, with gradients where they are wanted."""
         if not ids:
             return self.empty_prefix()
+        self._check_ids([ids])
         output = self._decoder_family.body(input_ids=torch.tensor([list(ids)], device=self.device), use_cache=True)
         keys, values = cache_contents(output.past_key_values)
         return Prefix(keys[:, 0], values[:, 0], len(ids), 0)
@@ -450,6 +454,7 @@ class RCCModel(nn.Module):
                     f"{prefix.length} positions of memory, {len(question)} of the question and up to "
                     f"{options.max_new_tokens} of the answer do not fit into the {self.reach} of {self.config.base!r}."
                 )
+        self._check_ids(questions)
         with self._lock, torch.no_grad():
             processors = [GrammarProcessor(self._guide, grammars)] if any(grammars) else []
             return generate(
@@ -519,6 +524,15 @@ class RCCModel(nn.Module):
             raise ConfigError(
                 f"{self.config.base!r} attends within a sliding window, which counts entries, and focused memory has "
                 "several a position: use staggered placement."
+            )
+
+    def _check_ids(self, rows: Iterable[Sequence[int]]) -> None:
+        """Refuse tokens that the model has no embedding of: on some devices they would end the process."""
+        largest = max((max(row, default=0) for row in rows), default=0)
+        if largest >= self.parts.vocabulary:
+            raise ModelError(
+                f"The tokenizer gives token {largest}; {self.config.base!r} has {self.parts.vocabulary} embeddings. "
+                "They do not belong together: load the model with its own tokenizer."
             )
 
     def token_ids(self, text: str, *, special: bool = False) -> list[int]:

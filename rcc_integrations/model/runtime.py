@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging
 
 from rcc_integrations.errors import ConfigError, ModelError, ModelNotFoundError
+from rcc_integrations.model.folder import check_base, check_tokenizer
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _ATTENTION = ("sdpa", "eager", "flash_attention_2")
@@ -100,24 +102,30 @@ def load_base(base: str | Path, runtime: Runtime, **options: Any) -> PreTrainedM
 
     Raises:
         ModelNotFoundError: If there is no such model.
-        ModelError: If it cannot be loaded.
+        ModelError: If it cannot be loaded, lacks weights, or asks for more than its files hold.
     """
+    if os.path.isdir(base):
+        check_base(Path(base), in_ram=runtime.device.type == "cpu")
+    load: Any = AutoModelForCausalLM.from_pretrained
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, report = load(
                 str(base),
                 dtype=runtime.dtype,
                 attn_implementation=runtime.attention,
                 trust_remote_code=False,
                 use_safetensors=True,
+                output_loading_info=True,
                 **options,
             )
     except OSError as error:
         raise ModelNotFoundError(f"No model could be loaded from {str(base)!r}: {error}") from error
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise ModelError(f"The model in {str(base)!r} cannot be used: {error}") from error
-    model.to(runtime.device)  # type: ignore[arg-type]
-    loaded: PreTrainedModel = model.eval().requires_grad_(False)
+    except Exception as error:
+        # What transformers raises over settings that make no sense is whatever they led it into.
+        raise ModelError(f"The model in {str(base)!r} cannot be used: {error!r}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"The weights in {str(base)!r} lack {len(missing)} tensors, such as {missing[0]!r}.")
+    loaded: PreTrainedModel = model.to(runtime.device).eval().requires_grad_(False)
     # The base's own sampling defaults must not leak into ours.
     loaded.generation_config = GenerationConfig(eos_token_id=loaded.generation_config.eos_token_id)
     return loaded
@@ -128,15 +136,40 @@ def load_tokenizer(base: str | Path, **options: Any) -> Any:
 
     Raises:
         ModelNotFoundError: If there is none.
-        ModelError: If it is not a fast tokenizer.
+        ModelError: If it is not a fast tokenizer, or not a usable one.
     """
+    if os.path.isdir(base):
+        check_tokenizer(Path(base))
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False, **options)
+        tokenizer("A word.", add_special_tokens=False, split_special_tokens=True, verbose=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelNotFoundError(f"No tokenizer could be loaded from {str(base)!r}: {error}") from error
+    except Exception as error:
+        raise ModelError(f"The tokenizer in {str(base)!r} cannot be used: {error!r}") from error
     if not tokenizer.is_fast:
         raise ModelError(f"The tokenizer of {str(base)!r} is not a fast one, so spans of text cannot be told.")
     return tokenizer
+
+
+def apply_template(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
+    """Return a conversation in the tokenizer's chat template, as text.
+
+    The template runs in Jinja's sandbox: it reaches no files and no objects of Python, but may take long.
+
+    Args:
+        tokenizer: With a chat template.
+        messages: Roles and contents.
+        **options: Further options of `apply_chat_template`.
+
+    Raises:
+        ModelError: The template fails.
+    """
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except Exception as error:
+        raise ModelError(f"The tokenizer's chat template cannot be applied: {error!r}") from error
+    return text
 
 
 def shared_copy(module: ModuleT) -> ModuleT:
