@@ -180,14 +180,16 @@ def decode_row(disk: JSONOnlyDisk, row: tuple[Any, ...], sealed: bool = True) ->
         CorruptBlobError: The row does not fit its seal.
     """
     key, raw, mode, filename, value, tag, expires = row
-    if expires is not None or type(tag) not in (str, type(None)):
+    if is_ours(row):
+        if tag is None and sealed:
+            refuse("a row without a checksum", key)
+        if tag is not None and tag != seal_of(key, value):
+            raise CorruptBlobError(
+                f"The index's row {key[:80]!r} does not fit its checksum: it was damaged. Run `rcc verify --repair`."
+            )
+    elif expires is not None or tag is not None:
         refuse("a tag or an expiry", key)
-    key, decoded = disk.get(key, raw), disk.fetch(mode, filename, value, False)
-    if tag != seal_of(key, value) and (sealed or tag is not None):
-        raise CorruptBlobError(
-            f"The index's row {key[:80]!r} does not fit its checksum: it was damaged. Run `rcc verify --repair`."
-        )
-    return key, decoded
+    return disk.get(key, raw), disk.fetch(mode, filename, value, False)
 
 
 def decode_all(
