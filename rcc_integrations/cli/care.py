@@ -122,12 +122,8 @@ def _report(out: Output, report: VerifyReport, failure: str) -> None:
         f"{counted(report.blobs, 'memory blob')} and {counted(report.texts, 'text')}."
     )
     for one in report.damaged:
-        what = (
-            "run rcc verify --repair with the model that made it"
-            if one.text_intact
-            else "run rcc verify --repair, or add it again"
-        )
-        out.line(f"{one.collection}/{one.document} is damaged: {what}.", style="red")
+        what = " with the model that made it" if one.text_intact else ", or add it again"
+        out.line(f"{one.collection}/{one.document} is damaged: run rcc verify --repair{what}.", style="red")
     if failure:
         out.line(f"Damaged documents could not be compressed again: {failure}", style="red")
     left = sum(not problem.repaired for problem in problems)
