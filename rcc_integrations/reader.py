@@ -233,10 +233,11 @@ class RCCReader:
             grace: Seconds that unused memories are left alone; another process may be about to use them.
 
         Returns:
-            What was found; documents that are still damaged are named in `damaged`.
+            What was found; documents that are still damaged, or lost, are named in `damaged`.
         """
         report = self.store.verify(repair=repair, grace=grace)
-        return repair_documents(self, report, grace) if repair and report.damaged else report
+        mendable = repair and any(one.text_intact for one in report.damaged)
+        return repair_documents(self, report, grace) if mendable else report
 
     # Questions
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rcc_integrations.adding import Adder
-from rcc_integrations.asking import ratio_of
+from rcc_integrations.asking import check_fingerprint, ratio_of
 from rcc_integrations.document import Document
 from rcc_integrations.errors import RCCError
-from rcc_integrations.memory.report import VerifyReport
+from rcc_integrations.memory.report import DamagedDocument, Problem, VerifyReport
 
 if TYPE_CHECKING:
+    from rcc_integrations.memory.store import MemoryStore
+    from rcc_integrations.model.rcc_model import RCCModel
     from rcc_integrations.reader import RCCReader
 
 
@@ -23,23 +26,45 @@ def repair_documents(reader: RCCReader, report: VerifyReport, grace: float) -> V
         grace: As for `verify`.
 
     Returns:
-        What a further check finds; it names the documents that are still damaged.
+        What was found and what a further check finds, as one; it names the documents that are still damaged, and those
+        that are lost.
     """
+    model = reader.model
     reader.store.discard_blobs(report.broken_blobs)
     for damaged in report.damaged:
         if not damaged.text_intact:
             continue
-        record = reader.store.collection(damaged.collection)
-        ratio = ratio_of(record)
-        if reader.model.fingerprint(ratio) != record.fingerprint:
-            continue
-        old = reader.store.document(damaged.collection, damaged.document)
-        text = reader.store.text(old.text_key)
-        adder = Adder(reader.store, lambda: reader.model, record, ratio)
         try:
-            # Another digest than the stored one, so that the document counts as changed; then the old one again.
-            adder.add([Document(old.id, text, digest=f"repair:{old.digest}", metadata=old.metadata)], skip=False)
-            reader.store.update_document(damaged.collection, old.id, digest=old.digest)
+            _compress_again(reader.store, model, damaged)
         except RCCError:
             continue
-    return reader.store.verify(repair=True, grace=grace)
+    after = reader.store.verify(repair=True, grace=grace)
+    still = {(one.collection, one.document) for one in after.damaged}
+    gone = [one for one in report.damaged if (one.collection, one.document) not in still]
+    mended = [
+        Problem(
+            "document-damaged",
+            f"Document {one.document!r} of collection {one.collection!r} was compressed again from its text.",
+            f"{one.collection}/{one.document}",
+            True,
+        )
+        for one in gone
+        if one.text_intact
+    ]
+    problems = [problem for problem in report.problems if problem.repaired] + mended
+    return replace(
+        after,
+        problems=(*problems, *(problem for problem in after.problems if problem not in problems)),
+        damaged=(*after.damaged, *(one for one in gone if not one.text_intact)),
+    )
+
+
+def _compress_again(store: MemoryStore, model: RCCModel, damaged: DamagedDocument) -> None:
+    record = store.collection(damaged.collection)
+    check_fingerprint(record, model)
+    old = store.document(damaged.collection, damaged.document)
+    text = store.text(old.text_key)
+    adder = Adder(store, lambda: model, record, ratio_of(record))
+    # Another digest than the stored one, so that the document counts as changed; then the old one again.
+    adder.add([Document(old.id, text, digest=f"repair:{old.digest}", metadata=old.metadata)], skip=False)
+    store.update_document(damaged.collection, old.id, digest=old.digest)

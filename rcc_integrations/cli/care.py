@@ -12,7 +12,7 @@ from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import RCCError
 
 if TYPE_CHECKING:
-    from rcc_integrations.memory.report import Problem, VerifyReport
+    from rcc_integrations.memory.report import VerifyReport
 
 
 def stats(context: typer.Context, store: Store = None, as_json: Json = False) -> None:
@@ -62,18 +62,13 @@ def verify(
     with Output(as_json) as out:
         with settings.open_store(write=repair) as opened, out.waiting("Checking the store …"):
             report = opened.verify(repair=repair, grace=grace)
-        done: list[Problem] = []
         failure = ""
-        if repair and report.damaged:
-            done = [problem for problem in report.problems if problem.repaired]
+        if repair and any(one.text_intact for one in report.damaged):
             try:
-                report, mended = _compress_again(settings, report, grace, out)
-                done += mended
+                report = _compress_again(settings, report, grace, out)
             except RCCError as error:
                 failure = str(error)
-        known = set(done)
-        problems = done + [problem for problem in report.problems if problem not in known]
-        _report(out, report, problems, failure)
+        _report(out, report, failure)
         if not report.ok:
             raise typer.Exit(1)
 
@@ -97,25 +92,16 @@ def pull(as_json: Json = False) -> None:
         out.line(f"The weights of {packaged.NAME} are in {base.folder}")
 
 
-def _compress_again(
-    settings: Settings, report: VerifyReport, grace: float, out: Output
-) -> tuple[VerifyReport, list[Problem]]:
-    """Compress damaged documents again; return what a further check finds, and what is mended now."""
-    from rcc_integrations.memory.report import Problem
+def _compress_again(settings: Settings, report: VerifyReport, grace: float, out: Output) -> VerifyReport:
+    """Compress damaged documents again; return what was found and is found now."""
     from rcc_integrations.repair import repair_documents
 
     with settings.open_reader(write=True) as reader, out.waiting("Compressing damaged documents again …"):
-        after = repair_documents(reader, report, grace)
-    still = {(one.collection, one.document) for one in after.damaged}
-    mended = [
-        Problem("document-damaged", "was compressed again", f"{one.collection}/{one.document}", True)
-        for one in report.damaged
-        if (one.collection, one.document) not in still
-    ]
-    return after, mended
+        return repair_documents(reader, report, grace)
 
 
-def _report(out: Output, report: VerifyReport, problems: list[Problem], failure: str) -> None:
+def _report(out: Output, report: VerifyReport, failure: str) -> None:
+    problems = report.problems
     checked = {name: getattr(report, name) for name in ("collections", "documents", "blobs", "texts")}
     if out.as_json:
         out.json(
@@ -136,8 +122,8 @@ def _report(out: Output, report: VerifyReport, problems: list[Problem], failure:
         f"{counted(report.blobs, 'memory blob')} and {counted(report.texts, 'text')}."
     )
     for one in report.damaged:
-        what = "run rcc verify --repair with the model that made it" if one.text_intact else "add it again"
-        out.line(f"{one.collection}/{one.document} is damaged: {what}.", style="red")
+        what = " with the model that made it" if one.text_intact else ", or add it again"
+        out.line(f"{one.collection}/{one.document} is damaged: run rcc verify --repair{what}.", style="red")
     if failure:
         out.line(f"Damaged documents could not be compressed again: {failure}", style="red")
     left = sum(not problem.repaired for problem in problems)

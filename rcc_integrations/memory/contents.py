@@ -105,7 +105,7 @@ class Contents:
                     self._check_room(rows, pending)
                 written[key] = _Written(self.blobs.write_temp(key, data), len(data), checksum_of(data))
             if written:
-                self._place_blobs(written, broken, storage)
+                self._place_blobs(blobs, written, broken, storage)
         finally:
             for item in written.values():
                 self.blobs.discard(item.temp)
@@ -245,7 +245,13 @@ class Contents:
                     broken[key] = row
         return here, broken
 
-    def _place_blobs(self, written: Mapping[str, _Written], broken: Mapping[str, BlobRow], storage: str) -> None:
+    def _place_blobs(
+        self,
+        blobs: Mapping[str, Mapping[str, Tensor]],
+        written: Mapping[str, _Written],
+        broken: Mapping[str, BlobRow],
+        storage: str,
+    ) -> None:
         placed: list[str] = []
         with self.index.write() as rows:
             try:
@@ -255,7 +261,11 @@ class Contents:
                 size = sum(written[key].bytes for key in new)
                 self._check_room(rows, size - freed)
                 for key in new:
-                    self.blobs.place(written[key].temp, key)
+                    temp = written[key].temp
+                    if not temp.exists():
+                        # A repair took it for a leftover: its clock differs, or this run stood still for long.
+                        temp = self.blobs.write_temp(key, to_bytes(encode(blobs[key], storage)))
+                    self.blobs.place(temp, key)
                     placed.append(key)
                 self.blobs.sync(new)
                 self._book(rows, {key: written[key] for key in new}, found, storage)

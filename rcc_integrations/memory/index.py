@@ -16,6 +16,7 @@ from diskcache import Timeout
 from diskcache.core import DBNAME
 
 from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
+from rcc_integrations.memory import sealing
 from rcc_integrations.memory.database_guard import check_folder, check_schema
 from rcc_integrations.memory.json_disk import (
     EVERYTHING,
@@ -28,6 +29,7 @@ from rcc_integrations.memory.json_disk import (
     after,
     decode_all,
     decode_row,
+    decode_text,
 )
 from rcc_integrations.memory.json_value import JSON
 from rcc_integrations.memory.sqlite_errors import store_error, translated
@@ -55,15 +57,18 @@ class Index:
     Args:
         folder: The index folder.
         read_only: Open for reading alone; nothing is created or changed.
+        sealed: Whether every row must have its seal; see `json_disk`. An index of format version 1 has none
+            until `WriteTransaction.seal` gives them.
 
     Raises:
         StoreFormatError: The folder holds something that this package did not write.
         StoreReadOnlyError: There is nothing to read, or not without a write.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, sealed: bool = True) -> None:
         self.folder = folder
         self.read_only = read_only
+        self.sealed = sealed
         self._closed = False
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -81,6 +86,7 @@ class Index:
                 self._idle.append(connection)
             if not read_only:
                 self._cache = SafeCache(_unexpanded(folder), timeout=LOCK_SECONDS)
+        self._identity = self._identify()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[ReadTransaction]:
@@ -89,7 +95,7 @@ class Index:
         try:
             with translated(self.folder):
                 connection.execute("BEGIN")
-                yield ReadTransaction(connection, self._disk)
+                yield ReadTransaction(connection, self._disk, self.sealed)
         finally:
             self._give_back(connection)
 
@@ -174,6 +180,19 @@ class Index:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"The store of {self.folder} is closed: open it again.")
+        # SQLite goes on writing to a file that has lost its name: what it takes then is gone with the last connection.
+        if self._identity is None or self._identify() != self._identity:
+            raise StoreError(
+                f"The index in {self.folder} was removed or replaced by another while the store was open: see that the "
+                "folder is there, and open the store again."
+            )
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.folder / DBNAME)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         """Return a connection that cannot write."""
@@ -201,24 +220,25 @@ class Index:
 class ReadTransaction:
     """Rows as they were at one instant."""
 
-    def __init__(self, connection: sqlite3.Connection, disk: JSONOnlyDisk) -> None:
+    def __init__(self, connection: sqlite3.Connection, disk: JSONOnlyDisk, sealed: bool) -> None:
         self._connection = connection
         self._disk = disk
+        self._sealed = sealed
 
     def get(self, key: str) -> JSON:
         """Return the value of a key; None where there is none."""
         rows = self._connection.execute(SELECT, (key,)).fetchall()
-        values = [decode_row(self._disk, row)[1] for row in rows]
+        values = [decode_row(self._disk, row, self._sealed)[1] for row in rows]
         return values[0] if values else None
 
     def scan(self, prefix: str) -> list[tuple[str, JSON]]:
         """Return keys and values under a prefix, in key order."""
         rows = self._connection.execute(SCAN, (prefix, after(prefix)))
-        return [decode_row(self._disk, row) for row in rows]
+        return [decode_row(self._disk, row, self._sealed) for row in rows]
 
     def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
         """Give every row, with what is wrong where one cannot be read."""
-        yield from decode_all(self._disk, self._connection.execute(EVERYTHING))
+        yield from decode_all(self._disk, self._connection.execute(EVERYTHING), self._sealed)
 
     def count(self, prefix: str) -> int:
         """Return the number of keys under a prefix."""
@@ -251,17 +271,26 @@ class WriteTransaction:
 
     def set(self, key: str, value: JSON) -> None:
         """Set the value of a key."""
-        self._cache.set(key, value)
+        self._cache.put(key, value)
 
     def delete(self, key: str) -> None:
         """Remove a key; none is fine."""
         self._cache.delete(key)
+
+    def seal(self) -> None:
+        """Give every row its seal that has none; see `sealing.seal`."""
+        sealing.seal(self._cache)
+
+    def mend(self) -> list[str]:
+        """Put right what the rows' seals tell how to; see `sealing.mend`."""
+        return sealing.mend(self._cache)
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?{how}", uri=True, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = decode_text
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW)
         connection.execute("PRAGMA query_only = ON")

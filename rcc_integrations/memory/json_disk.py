@@ -3,6 +3,9 @@
 diskcache falls back to pickle for keys and values it cannot store otherwise, unpickles whatever a row's `raw` and
 `mode` columns tell it to, removes the file that a row's `filename` column names, and turns each row of its Settings
 table into an attribute or a PRAGMA. None of that is taken from a folder here.
+
+Every row carries a seal in diskcache's column for tags: a checksum over its key and its JSON text, as SQLite does not
+notice a bit that changed within a value.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+import xxhash
 from diskcache import Cache, Disk
 from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW, UNKNOWN
 
-from rcc_integrations.errors import ConfigError, StoreFormatError
+from rcc_integrations.errors import ConfigError, CorruptBlobError, StoreError, StoreFormatError
 from rcc_integrations.memory.json_value import JSON, dumps, loads
 
 SETTINGS: Final[dict[str, int | str]] = {
@@ -73,6 +77,7 @@ class JSONOnlyDisk(Disk):  # type: ignore[misc]
         if mode != MODE_RAW or filename is not None or type(value) is not str or read:
             refuse("a value that is not JSON text", value)
         try:
+            value.encode()
             return loads(value)
         except ValueError:
             refuse("a value that is not JSON", value)
@@ -98,6 +103,7 @@ class SafeCache(Cache):  # type: ignore[misc]
     def _con(self) -> sqlite3.Connection:
         connection: sqlite3.Connection = super()._con
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW)
+        connection.text_factory = decode_text
         return connection
 
     def reset(self, key: Any, value: Any = ENOVAL, update: Any = True) -> Any:
@@ -118,6 +124,15 @@ class SafeCache(Cache):  # type: ignore[misc]
         """Return the value of a key as the running transaction sees it; None where there is none."""
         values = [decode_row(self._disk, row)[1] for row in self._sql(SELECT, (key,)).fetchall()]
         return values[0] if values else None
+
+    def sql(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Run a statement in the running transaction of this thread."""
+        cursor: sqlite3.Cursor = self._sql(statement, values)
+        return cursor
+
+    def put(self, key: str, value: JSON) -> None:
+        """Set the value of a key, sealed."""
+        self.set(key, value, tag=seal_of(key, dumps(value)))
 
     def scan(self, prefix: str) -> list[tuple[str, JSON]]:
         """Return keys and values under a prefix in key order, as the running transaction of this thread sees them."""
@@ -152,28 +167,57 @@ def after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def decode_row(disk: JSONOnlyDisk, row: tuple[Any, ...]) -> tuple[str, JSON]:
+def decode_text(data: bytes) -> str:
+    """Return a text of SQLite's; bytes that are no UTF-8 become surrogates, which no seal and no value of ours has."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def seal_of(key: str, text: str) -> str:
+    """Return the seal of a row: XXH3-64 of its key and its JSON text, hexadecimal."""
+    return xxhash.xxh3_64_hexdigest(f"{key}\0{text}".encode("utf-8", "surrogateescape"))
+
+
+def decode_row(disk: JSONOnlyDisk, row: tuple[Any, ...], sealed: bool = True) -> tuple[str, JSON]:
     """Return key and value of a row of `COLUMNS`.
+
+    Args:
+        disk: Refuses what is not ours.
+        row: The row.
+        sealed: Whether it must have a seal; one that is there is checked in any case.
 
     Raises:
         StoreFormatError: The row is not one that this package wrote.
+        CorruptBlobError: The row does not fit its seal.
     """
     key, raw, mode, filename, value, tag, expires = row
-    if tag is not None or expires is not None:
+    if is_ours(row):
+        if tag is None and sealed:
+            refuse("a row without a checksum", key)
+        if tag is not None and tag != seal_of(key, value):
+            raise CorruptBlobError(
+                f"The index's row {key[:80]!r} does not fit its checksum: it was damaged. Run `rcc verify --repair`."
+            )
+    elif expires is not None or tag is not None:
         refuse("a tag or an expiry", key)
     return disk.get(key, raw), disk.fetch(mode, filename, value, False)
 
 
-def decode_all(disk: JSONOnlyDisk, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, JSON | Unreadable]]:
+def decode_all(
+    disk: JSONOnlyDisk, rows: Iterable[tuple[Any, ...]], sealed: bool = True
+) -> Iterator[tuple[str, JSON | Unreadable]]:
     """Give keys and values of rows of `COLUMNS`, with what is wrong where one cannot be read."""
     for row in rows:
         try:
-            yield decode_row(disk, row)
-        except StoreFormatError as error:
-            key, raw, mode, filename, value, tag, expires = row
-            ours = type(key) is str and raw == 1 and mode == MODE_RAW and type(value) is str
-            foreign = not ours or any(field is not None for field in (filename, tag, expires))
-            yield str(key), Unreadable(str(error), foreign)
+            yield decode_row(disk, row, sealed)
+        except StoreError as error:
+            yield str(row[0]), Unreadable(str(error), not is_ours(row))
+
+
+def is_ours(row: tuple[Any, ...]) -> bool:
+    """Tell whether a row of `COLUMNS` is of the kind that this package writes, whatever its value."""
+    key, raw, mode, filename, value, tag, expires = row
+    plain = type(key) is str and raw == 1 and mode == MODE_RAW and type(value) is str
+    return plain and filename is None and expires is None and type(tag) in (str, type(None))
 
 
 def refuse(what: str, value: object) -> NoReturn:

@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,9 @@ from rcc_integrations.memory.json_value import loads
 from rcc_integrations.memory.shards import TEMP_PREFIX, ShardFolder, sync_folder, write_error
 
 FORMAT: Final = "rcc-memory-store"
-VERSION: Final = 1
+VERSION: Final = 2
+# Version 1 is the same but for the seals of the index's rows.
+READABLE: Final = (1, VERSION)
 MARKER: Final = "store.json"
 
 _MAX_MARKER = 1 << 16
@@ -29,10 +32,12 @@ class Layout:
     Args:
         path: The store's folder, absolute.
         id: The store's random id.
+        version: Its format version.
     """
 
     path: Path
     id: str
+    version: int
 
     @property
     def index(self) -> Path:
@@ -98,7 +103,17 @@ def open_layout(path: Path, *, create: bool) -> Layout:
             if not create:
                 raise StoreError(f"There is no memory store in {path}: check the path, or create one by adding to it.")
             _create(path)
-    return Layout(path, _read_marker(path / MARKER))
+    return Layout(path, *_read_marker(path / MARKER))
+
+
+def mark_upgraded(layout: Layout) -> Layout:
+    """Give a store the newest version, after everything in it has been brought to that.
+
+    Raises:
+        StoreError: Its marker cannot be written.
+    """
+    _write_marker(layout.path, layout.id, os.replace)
+    return replace(layout, version=VERSION)
 
 
 def _names(path: Path) -> list[str]:
@@ -111,22 +126,29 @@ def _names(path: Path) -> list[str]:
 
 
 def _create(path: Path) -> None:
-    marker = json.dumps({"format": FORMAT, "version": VERSION, "id": secrets.token_hex(16)}, indent=2) + "\n"
-    temp = path / f"{TEMP_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, f"make a store in {path}") from error
+    _write_marker(path, secrets.token_hex(16), _publish)
+
+
+def _write_marker(path: Path, identity: str, publish: Callable[[Path, Path], None]) -> None:
+    marker = json.dumps({"format": FORMAT, "version": VERSION, "id": identity}, indent=2) + "\n"
+    temp = path / f"{TEMP_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
         try:
             with open(temp, "x", encoding="utf-8") as file:
                 file.write(marker)
                 file.flush()
                 os.fsync(file.fileno())
-            _publish(temp, path / MARKER)
+            publish(temp, path / MARKER)
         finally:
             with contextlib.suppress(OSError):
                 temp.unlink()
         sync_folder(path)
     except OSError as error:
-        raise write_error(error, f"make a store in {path}") from error
+        raise write_error(error, f"write {path / MARKER}") from error
 
 
 def _publish(temp: Path, marker: Path) -> None:
@@ -140,7 +162,7 @@ def _publish(temp: Path, marker: Path) -> None:
         os.replace(temp, marker)
 
 
-def _read_marker(path: Path) -> str:
+def _read_marker(path: Path) -> tuple[str, int]:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise StoreFormatError(f"{path} is a link or not a plain file: this is no memory store.")
@@ -155,9 +177,9 @@ def _read_marker(path: Path) -> str:
     version, identity = value.get("version"), value.get("id")
     if type(version) is not int or type(identity) is not str:
         raise StoreFormatError(f"{path} is damaged: it needs a whole number as 'version' and a string as 'id'.")
-    if version != VERSION:
+    if version not in READABLE:
         raise StoreFormatError(
-            f"The store in {path.parent} has format version {version}; this version of rcc-integrations reads version "
-            f"{VERSION}. {'Update rcc-integrations.' if version > VERSION else 'Make a new store.'}"
+            f"The store in {path.parent} has format version {version}; this version of rcc-integrations reads versions "
+            f"{READABLE[0]} to {VERSION}. {'Update rcc-integrations.' if version > VERSION else 'Make a new store.'}"
         )
-    return identity
+    return identity, version

@@ -41,5 +41,8 @@ def store_error(error: BaseException, path: Path) -> StoreError:
     if "locked" in text or "busy" in text:
         return StoreError(f"The index in {path} is locked by another process: {text}. Try again later.")
     if "unable to open" in text or "disk I/O" in text or "authorization" in text:
-        return StoreError(f"The index in {path} cannot be opened or read: {text}. Check the disk and the permissions.")
+        return StoreError(
+            f"The index in {path} cannot be opened, read or written: {text}. Check the disk, the room on it and the "
+            "permissions."
+        )
     return StoreFormatError(f"The index in {path} is damaged or not one of this package's: {text}.")

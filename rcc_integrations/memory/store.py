@@ -25,7 +25,7 @@ from rcc_integrations.memory.changes import checked_windows, counted, matching, 
 from rcc_integrations.memory.contents import Contents
 from rcc_integrations.memory.index import Index, Rows, WriteTransaction
 from rcc_integrations.memory.json_value import JSON, check_object, check_text
-from rcc_integrations.memory.layout import Layout, open_layout
+from rcc_integrations.memory.layout import VERSION, Layout, mark_upgraded, open_layout
 from rcc_integrations.memory.names import check_collection_name, check_document_id
 from rcc_integrations.memory.quantization import check_storage
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
@@ -60,6 +60,9 @@ class MemoryStore:
     ) -> Self:
         """Open a store, or make an empty one.
 
+        A store of the format before is brought to the present one when it is opened for writing; a run that is killed
+        meanwhile leaves one that opens, and the next goes on. Opened for reading, it is read as it is.
+
         Args:
             path: The store's folder.
             create: Whether to make a store where there is nothing, or an empty folder.
@@ -76,7 +79,11 @@ class MemoryStore:
             raise ConfigError(f"size_limit must be a number of bytes or None, not {size_limit!r}.")
         layout = open_layout(Path(path), create=create and not read_only)
         layout.check_index()
-        return cls(layout, Index(layout.index, read_only=read_only or not layout.is_writable()), size_limit)
+        current = layout.version == VERSION
+        index = Index(layout.index, read_only=read_only or not layout.is_writable(), sealed=current)
+        if not current and not index.read_only:
+            layout = _upgrade(layout, index)
+        return cls(layout, index, size_limit)
 
     @property
     def path(self) -> Path:
@@ -470,3 +477,15 @@ class MemoryStore:
             texts |= ledger.release_text(rows, record.text_key)
             rows.delete(f"{ledger.DOCUMENT}{collection.uid}:{record.id}")
         return blobs, texts
+
+
+def _upgrade(layout: Layout, index: Index) -> Layout:
+    """Bring a store of format version 1 to the present one: first every row at one instant, then the marker."""
+    try:
+        with index.write() as rows:
+            rows.seal()
+        index.sealed = True
+        return mark_upgraded(layout)
+    except BaseException:
+        index.close()
+        raise

@@ -36,8 +36,9 @@ def verify(index: Index, contents: Contents, *, repair: bool = False, grace: flo
     """Check a store; see `MemoryStore.verify`."""
     if repair:
         contents.check_writable()
+    problems = _mended(index) if repair else []
     with index.read() as rows:
-        problems = [Problem("index", f"SQLite finds: {text}.", str(index.folder)) for text in rows.check()]
+        problems += [Problem("index", f"SQLite finds: {text}.", str(index.folder)) for text in rows.check()]
         survey = Survey.of(rows)
     problems += survey.problems(grace)
     broken = {key: reason for key in survey.blobs if (reason := _blob_fault(index, contents, key))}
@@ -66,6 +67,12 @@ def verify(index: Index, contents: Contents, *, repair: bool = False, grace: flo
         blobs=len(survey.blobs),
         texts=len(survey.texts),
     )
+
+
+def _mended(index: Index) -> list[Problem]:
+    with index.write() as rows:
+        keys = rows.mend()
+    return [Problem("record", "A bit of this row had changed; its checksum told which.", key, True) for key in keys]
 
 
 def _damage(item: DamagedDocument, lacking: int) -> Problem:

@@ -68,7 +68,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ('{"format": "rcc-memory-store", "version": 2, "id": "x"}', "version 2.*reads version 1.*Update"),
+        ('{"format": "rcc-memory-store", "version": 3, "id": "x"}', "version 3.*reads versions 1 to 2.*Update"),
         ('{"format": "other", "version": 1, "id": "x"}', "format"),
         ('{"format": "rcc-memory-store", "version": true, "id": "x"}', "damaged"),
         ('{"format": "rcc-memory-store", "version": 1}', "damaged"),
