@@ -244,7 +244,8 @@ class _Fields:
         return value
 
     def text(self, name: str) -> str:
-        return self._checked(name, str, check_text)
+        value: str = self.get(name, str)
+        return value if value.isascii() else self._checked(name, str, check_text)
 
     def object(self, name: str) -> dict[str, JSON]:
         return self._checked(name, dict, check_object)

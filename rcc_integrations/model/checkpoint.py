@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rcc_integrations.config import RCCConfig
@@ -193,13 +193,20 @@ def _named_base(base: str, folder: Path) -> str:
 def _projections(config: RCCConfig, model: PreTrainedModel, path: Path | None) -> LevelProjections:
     settings = model.config.get_text_config(decoder=True)
     levels, hidden = int(settings.num_hidden_layers), int(settings.hidden_size)
-    if config.projection_rank > hidden:
-        raise ConfigError(f"projection_rank {config.projection_rank} is more than the model's width of {hidden}.")
-    projections = LevelProjections(config.projection, levels, hidden, config.projection_rank)
+    tensors: dict[str, Tensor] | None = None
     if path is not None and config.projection != "identity":
         try:
-            projections.load_state_dict(load_file(path))
-        except (OSError, RuntimeError, SafetensorError) as error:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} does not hold the projections of this model: {error}") from error
+        # Before memory is set aside for a rank that may be beyond all bounds.
+        if config.projection_rank and not any(config.projection_rank in each.shape for each in tensors.values()):
+            raise ModelError(f"{path} has no tensors of the projection_rank {config.projection_rank}.")
+    projections = LevelProjections(config.projection, levels, hidden, config.projection_rank)
+    if tensors is not None:
+        try:
+            projections.load_state_dict(tensors)
+        except RuntimeError as error:
             raise ModelError(f"{path} does not hold the projections of this model: {error}") from error
         check_finite(projections.state_dict(), str(path))
     return projections.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)

@@ -60,10 +60,9 @@ def test_any_name_and_text_is_refused_or_kept_also_for_another_process(tmp_path:
     path = tmp_path / "store"
     kept: dict[str, dict[str, Any]] = {}
     with MemoryStore.open(path) as store:
-        store.put_blobs({key_for("w"): memory()})
 
         @examples(60)
-        @given(names, names, names, texts, st.booleans())
+        @given(names, names, names, texts, st.sampled_from([True, True, True, False]))
         def check(name: str, other: str, document: str, text: str, stays: bool) -> None:
             if good(check_collection_name, name) is None:
                 with pytest.raises(InvalidNameError):
@@ -73,6 +72,7 @@ def test_any_name_and_text_is_refused_or_kept_also_for_another_process(tmp_path:
             record = store.create_collection(name, fingerprint="f", model={})
             assert record.name == unicodedata.normalize("NFC", name)
             assert store.collection(name) == store.collection(record.name) == record
+            store.put_blobs({key_for("w"): memory()})
             try:
                 put = store.put_document(name, document, text, windows=[window("w", len(text))], tokens=1, digest="",
                                          metadata={"text": text})  # fmt: skip
@@ -101,7 +101,7 @@ def test_any_name_and_text_is_refused_or_kept_also_for_another_process(tmp_path:
 
         check()
         assert store.verify().ok
-    assert len(kept) > 5
+    assert sum(map(len, kept.values())) > 5
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, check=True)
     assert json.loads(done.stdout) == kept
 

@@ -73,7 +73,7 @@ def test_the_watch_sees_what_it_should(tmp_path: Path, outside: Outside) -> None
 # Rows
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["name:", "document:", "usage"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -188,9 +188,8 @@ def test_rows_that_are_no_record_are_refused(store: Path, kind: str, bomb: str) 
 @pytest.mark.parametrize(
     ("kind", "field"),
     [
-        ("collection:", "revision"), ("collection:", "slots"), ("collection:", "created"),
-        ("document:", "order"), ("document:", "characters"), ("document:", "added"),
-        ("blob:", "bytes"), ("blob:", "count"), ("blob:", "put"), ("text:", "bytes"),
+        ("collection:", "slots"), ("collection:", "created"), ("document:", "characters"), ("blob:", "bytes"),
+        ("blob:", "put"), ("text:", "count"),
     ],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(store: Path, kind: str, field: str, number: str) -> None:
