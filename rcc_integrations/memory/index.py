@@ -113,7 +113,7 @@ class Index:
                 with contextlib.ExitStack() as stack:
                     self._begin(cache, stack)
                     yield WriteTransaction(cache)
-            except (sqlite3.Error, Timeout):
+            except (sqlite3.Error, Timeout, UnicodeDecodeError):
                 # SQLite may have ended the transaction on its own, or left it open: a new connection is clean.
                 cache.close()
                 raise

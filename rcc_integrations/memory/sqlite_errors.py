@@ -21,7 +21,8 @@ def translated(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning, Timeout) as error:
+    except (sqlite3.Error, sqlite3.Warning, Timeout, UnicodeDecodeError) as error:
+        # SQLite quotes what it stumbles over, and Python cannot always read that.
         raise store_error(error, path) from error
 
 

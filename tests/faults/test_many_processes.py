@@ -141,5 +141,5 @@ def test_eight_processes_leave_what_each_of_them_must_have_left(tmp_path: Path, 
         assert report.problems == () and report.documents == len(there)
         assert reader.verify(repair=True, grace=0).ok and reader.verify(grace=0).problems == ()
         for home in homes:
-            answer = reader.ask(home, "Which boat?", max_new_tokens=1, max_windows=999)
-            assert answer.usage.windows == sum(len(one.windows) for one in reader.documents(home))
+            answer = reader.ask(home, "Which boat?", max_new_tokens=1)
+            assert answer.usage.windows_in_collection == sum(len(one.windows) for one in reader.documents(home))
