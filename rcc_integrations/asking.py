@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcc_integrations.answer import Answer, AnswerStream, Source, Timings, Usage
 from rcc_integrations.chat import Prompt, lay_out
@@ -19,18 +19,19 @@ from rcc_integrations.errors import (
     StoreFormatError,
 )
 from rcc_integrations.grounding import Passage, find_span, grounded_grammar
-from rcc_integrations.loading import load_prefix
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.generation import Generation
-from rcc_integrations.model.prefix import Prefix
-from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.prefixes import PrefixCache
 from rcc_integrations.request import Part, Request
 from rcc_integrations.routing import Route
 from rcc_integrations.shelf import Shelf, Shelves
 from rcc_integrations.watching import watched
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.generation import Generation
+    from rcc_integrations.model.prefix import Prefix
+    from rcc_integrations.model.rcc_model import RCCModel
 
 #: A question that meets a change of its collection in between is prepared again so often.
 _TRIES = 5
@@ -274,6 +275,8 @@ class Asker:
         key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
         if prefix is None:
+            from rcc_integrations.loading import load_prefix
+
             prefix = load_prefix(self._store, self._model(), windows, ratio_of(laid[0].shelf.collection), before)
             self._prefixes.put(key, prefix)
         return prefix

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rcc_integrations.answer import Span
-from rcc_integrations.model.grammar import Grammar
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.grammar import Grammar
 
 #: What a grounded answer may be instead, where the texts do not answer the question.
 NOT_STATED = "not stated"
@@ -42,6 +45,8 @@ def grounded_grammar(passages: Sequence[Passage]) -> Grammar:
     Raises:
         ConfigError: If a passage cannot be laid into a grammar.
     """
+    from rcc_integrations.model.grammar import Grammar
+
     texts = dict.fromkeys(passage.text for passage in passages)
     rules = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
     spans = [f"A{number}: S{number} & /(.|\\n)*\\S/" for number in range(len(texts))]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from rcc_integrations.memory.expected import check_blob
-from rcc_integrations.memory.quantization import decode
+from rcc_integrations.memory.quantization import decode_into
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.prefix import Prefix
@@ -33,10 +35,11 @@ def load_prefix(
         CorruptBlobError: A memory is not what was stored, or does not fit the model.
     """
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
-    memories = []
-    for window in windows:
-        stored = store.get_blob(window.key)
-        check_blob(stored, spec, entries=layout.entries(window.tokens))
-        on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
-        memories.append(decode(on_device, model.decoder.dtype))
-    return model.prefix(memories, before, ratio=ratio)
+    blobs = store.get_blobs([window.key for window in windows])
+
+    def load(number: int, places: dict[str, Tensor]) -> None:
+        stored = next(blobs)
+        check_blob(stored, spec, entries=layout.entries(windows[number].tokens))
+        decode_into(stored, places)
+
+    return model.load_prefix([layout.entries(window.tokens) for window in windows], load, before, ratio)

@@ -254,7 +254,7 @@ class WriteTransaction:
 
     def delete(self, key: str) -> None:
         """Remove a key; none is fine."""
-        self._cache.delete(key)
+        self._cache.erase(key)
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:

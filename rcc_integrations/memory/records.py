@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.errors import ConfigError, CorruptBlobError
 from rcc_integrations.memory.json_value import JSON
 from rcc_integrations.memory.names import is_key
 
 STORAGES: Final = ("int8", "bfloat16", "float32")
+
+
+def check_storage(storage: str) -> str:
+    """Return a storage's name unchanged.
+
+    Raises:
+        ConfigError: There is no such storage.
+    """
+    if storage not in STORAGES:
+        raise ConfigError(f"Unknown storage {storage!r}: choose one of {', '.join(STORAGES)}.")
+    return storage
 
 
 @dataclass(frozen=True, slots=True)
