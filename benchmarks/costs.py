@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from rcc_integrations import RCCModel, RCCReader
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 
 FIRST = GenerationOptions(max_new_tokens=1, min_new_tokens=1)
 

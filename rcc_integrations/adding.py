@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
@@ -20,9 +20,10 @@ from rcc_integrations.errors import (
 from rcc_integrations.memory.names import check_document_id
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.fingerprint import blob_key
-from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.model.windows import Window
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.rcc_model import RCCModel
+    from rcc_integrations.model.windows import Window
 
 #: So many windows of several documents are compressed together.
 _POOL = 64
@@ -162,6 +163,10 @@ class Adder:
             self.report.unchanged.append(source.id)
             self._tell(source.id)
             return
+        from rcc_integrations.model.fingerprint import (
+            blob_key,  # and with it torch, which what is unchanged does without
+        )
+
         document = source if isinstance(source, Document) else source.read()
         windows = self._model.cut(document.text) if document.text.strip() else []
         if not windows:

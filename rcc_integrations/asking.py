@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rcc_integrations.answer import Answer, AnswerStream, Timings, Usage
 from rcc_integrations.chat import Prompt, lay_out
@@ -19,12 +20,8 @@ from rcc_integrations.errors import (
     StoreFormatError,
 )
 from rcc_integrations.grounding import find_spans
-from rcc_integrations.loading import load_prefix
 from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.generation import Generation
-from rcc_integrations.model.prefix import Prefix
-from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.prefixes import PrefixCache
 from rcc_integrations.prepared import Laid, Prepared, expanded, groups
@@ -32,6 +29,11 @@ from rcc_integrations.request import Part, Request
 from rcc_integrations.shelf import Shelf, Shelves
 from rcc_integrations.support import find_support
 from rcc_integrations.watching import watched
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.generation import Generation
+    from rcc_integrations.model.prefix import Prefix
+    from rcc_integrations.model.rcc_model import RCCModel
 
 #: A question that meets a change of its collection in between is prepared again so often.
 _TRIES = 5
@@ -229,6 +231,8 @@ class Asker:
         key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
         if prefix is None:
+            from rcc_integrations.loading import load_prefix
+
             prefix = load_prefix(self._store, self._model(), windows, ratio_of(laid[0].shelf.collection), before)
             self._prefixes.put(key, prefix)
         return prefix

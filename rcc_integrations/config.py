@@ -17,6 +17,10 @@ FORMAT = 1
 #: The answer to a question that the text does not answer, as training teaches it.
 NOT_STATED = "not stated"
 
+#: What may stand between the items of a grounded list, and how many there may be.
+SEPARATORS = (", ", " and ", ", and ", "; ")
+MOST_SPANS = 8
+
 Injection = Literal["kv", "residual"]
 Placement = Literal["focused", "staggered", "last"]
 Projection = Literal["identity", "low_rank", "linear"]

@@ -10,7 +10,7 @@ from typing import Any
 from rcc_integrations import tools
 from rcc_integrations.asking import ratio_of
 from rcc_integrations.chat import Role, Turn
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.reader import RCCReader
 from rcc_integrations.request import Part, Request
 

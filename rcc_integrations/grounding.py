@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rcc_integrations.answer import Span
-from rcc_integrations.config import NOT_STATED
-from rcc_integrations.model.grammar import MOST_SPANS, SEPARATORS, Grammar
+from rcc_integrations.config import MOST_SPANS, NOT_STATED, SEPARATORS
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.grammar import Grammar
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def grounded_grammar(passages: Sequence[Passage]) -> Grammar:
     Args:
         passages: At least one, none empty.
     """
+    from rcc_integrations.model.grammar import Grammar
+
     return Grammar.verbatim(list(dict.fromkeys(passage.text for passage in passages)), NOT_STATED)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory.expected import check_blob, most_bytes
-from rcc_integrations.memory.quantization import decode
+from rcc_integrations.memory.quantization import decode_into
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.prefix import Prefix
@@ -34,16 +36,20 @@ def load_prefix(
         CorruptBlobError: A memory is not what was stored, or does not fit the model.
     """
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
-    memories = []
+    entries = []
     for window in windows:
         if not 1 <= window.tokens <= model.config.window or window.slots != layout.slots(window.tokens):
             raise CorruptBlobError(
                 f"The record of memory {window.key[:12]}… tells of {window.tokens} tokens in {window.slots} slots, "
                 f"which a window of this model (at most {model.config.window} tokens, ratio {ratio}) never has."
             )
-        entries = layout.entries(window.tokens)
-        stored = store.get_blob(window.key, most=most_bytes(spec, entries))
-        check_blob(stored, spec, entries=entries)
-        on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in stored.items()}
-        memories.append(decode(on_device, model.decoder.dtype))
-    return model.prefix(memories, before, ratio=ratio)
+        entries.append(layout.entries(window.tokens))
+    most = [most_bytes(spec, count) for count in entries]
+    blobs = store.get_blobs([window.key for window in windows], most=most)
+
+    def load(number: int, places: dict[str, Tensor]) -> None:
+        stored = next(blobs)
+        check_blob(stored, spec, entries=entries[number])
+        decode_into(stored, places)
+
+    return model.load_prefix(entries, load, before, ratio)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
-from rcc_integrations.model.prefix import Prefix
+if TYPE_CHECKING:
+    from rcc_integrations.model.prefix import Prefix
 
 
 class PrefixCache:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcc_integrations.adding import Adder, AddReport, Progress, Readable, as_sources
 from rcc_integrations.answer import Answer, AnswerStream, Source
@@ -21,13 +22,15 @@ from rcc_integrations.errors import (
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.prefixes import PrefixCache
 from rcc_integrations.prepared import Prepared
 from rcc_integrations.progress import progress_bar
 from rcc_integrations.repair import repair_documents
 from rcc_integrations.request import Request
 from rcc_integrations.shelf import Shelves
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.rcc_model import RCCModel
 
 
 class RCCReader:
@@ -37,20 +40,20 @@ class RCCReader:
 
     Args:
         store: The store.
-        model: The model, or what loads it when it is first needed.
+        model: The model, or what loads it when it is first needed; the default model if not given.
         prefix_cache_bytes: How much RAM prefixes that were used may keep.
     """
 
     def __init__(
         self,
         store: MemoryStore,
-        model: RCCModel | Callable[[], RCCModel] = RCCModel.default,
+        model: RCCModel | Callable[[], RCCModel] | None = None,
         *,
         prefix_cache_bytes: int = 1 << 30,
     ) -> None:
         self.store = store
-        self._model = model if isinstance(model, RCCModel) else None
-        self._load_model = model
+        self._model: RCCModel | None = model if _is_model(model) else None  # type: ignore[assignment]
+        self._load_model = model or _load_default
         self._lock = threading.RLock()
         self._shelves = Shelves(store)
         self._asker = Asker(store, lambda: self.model, self._shelves, PrefixCache(prefix_cache_bytes))
@@ -85,13 +88,18 @@ class RCCReader:
         """
 
         def load() -> RCCModel:
+            from rcc_integrations.model.rcc_model import RCCModel
+
             if model is None:
                 return RCCModel.default(**model_options)
             return RCCModel.from_pretrained(model, **model_options)  # type: ignore[arg-type]
 
         opened = MemoryStore.open(store, create=create, read_only=read_only, size_limit=size_limit)
-        chosen = model if isinstance(model, RCCModel) else load
-        return cls(opened, chosen, prefix_cache_bytes=prefix_cache_bytes)
+        return cls(
+            opened,
+            model if _is_model(model) else load,  # type: ignore[arg-type]
+            prefix_cache_bytes=prefix_cache_bytes,
+        )
 
     def close(self) -> None:
         """Finish what was asked, and close the store."""
@@ -343,3 +351,15 @@ class RCCReader:
             return self.store.collection(collection)
         except UnknownCollectionError:
             return None
+
+
+def _is_model(model: object) -> bool:
+    """Tell a model from what loads one, without importing torch: who has a model has imported it."""
+    module = sys.modules.get("rcc_integrations.model.rcc_model")
+    return module is not None and isinstance(model, module.RCCModel)
+
+
+def _load_default() -> RCCModel:
+    from rcc_integrations.model.rcc_model import RCCModel
+
+    return RCCModel.default()

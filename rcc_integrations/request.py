@@ -7,7 +7,7 @@ from typing import Any
 
 from rcc_integrations.chat import Turn, merged
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.watching import Watch
 
 #: Options of `RCCReader.ask` that are a request's own.

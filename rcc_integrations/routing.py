@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import bm25s
 import numpy as np
@@ -21,13 +22,21 @@ class Route:
 
     Args:
         chosen: Numbers of the windows that go into the prefix, ascending.
-        ranked: The same numbers, best first.
-        scores: The score of every window that there is.
+        score: Returns the score of every window that there is; asked when it is first needed.
     """
 
     chosen: tuple[int, ...]
-    ranked: tuple[int, ...]
-    scores: np.ndarray
+    score: Callable[[], np.ndarray]
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The score of every window that there is."""
+        return self.score()
+
+    @cached_property
+    def ranked(self) -> tuple[int, ...]:
+        """The chosen numbers, best first."""
+        return tuple(sorted(self.chosen, key=lambda number: -self.scores[number]))
 
 
 class Router:
@@ -66,15 +75,17 @@ class Router:
             room: The most slots.
             most: The most windows; `None` for no limit.
         """
-        scores = self.scores(question)
-        ranked: list[int] = []
-        for number in sorted(numbers, key=lambda number: -scores[number]):
-            if len(ranked) == most:
+        everything = Route(tuple(numbers), lambda: self.scores(question))
+        if sum(slots[number] for number in numbers) <= room and (most is None or len(numbers) <= most):
+            return everything
+        chosen: list[int] = []
+        for number in everything.ranked:
+            if len(chosen) == most:
                 break
             if slots[number] <= room:
-                ranked.append(number)
+                chosen.append(number)
                 room -= slots[number]
-        return Route(tuple(sorted(ranked)), tuple(ranked), scores)
+        return Route(tuple(sorted(chosen)), lambda: everything.scores)
 
 
 def _words(text: str) -> list[str]:

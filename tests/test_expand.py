@@ -9,8 +9,8 @@ import pytest
 from rcc_integrations import RCCModel, RCCReader
 from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import BudgetError, ConfigError
-from rcc_integrations.model.generation import GenerationOptions
 from rcc_integrations.model.grammar import Grammar
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.request import Request
 from tests.tiny import TEXT
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from rcc_integrations import RCCReader
 from rcc_integrations.answer import Span
-from rcc_integrations.config import NOT_STATED
+from rcc_integrations.config import NOT_STATED, SEPARATORS
 from rcc_integrations.errors import ConfigError, EmptyDocumentError
 from rcc_integrations.grounding import Passage, find_span, find_spans
-from rcc_integrations.model.grammar import SEPARATORS, Grammar, GrammarProcessor
+from rcc_integrations.model.grammar import Grammar, GrammarProcessor
 from tests.tiny import TEXT, tiny_model
 
 QUESTION = "Who approves leave?"

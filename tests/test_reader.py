@@ -21,7 +21,7 @@ from rcc_integrations.errors import (
     UnknownDocumentError,
 )
 from rcc_integrations.loading import load_prefix
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.prefix import stack_prefixes
 from tests.tiny import FAMILIES, TEXT, tiny_model
 

@@ -11,6 +11,7 @@ from rcc_integrations.errors import ConfigError
 
 if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
+    from rcc_integrations.model.rcc_model import RCCModel
     from rcc_integrations.reader import RCCReader
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
@@ -78,7 +79,6 @@ class Settings:
             StoreError: There is none, or it cannot be opened.
         """
         from rcc_integrations.memory.store import MemoryStore
-        from rcc_integrations.model.rcc_model import RCCModel
         from rcc_integrations.reader import RCCReader
 
         if self.base is not None and self.model is not None:
@@ -88,4 +88,10 @@ class Settings:
         if self.base is None:
             return RCCReader.open(self.store, model=self.model, create=create, read_only=not write, **given)
         base, store = self.base, MemoryStore.open(self.store, create=create, read_only=not write)
-        return RCCReader(store, lambda: RCCModel.from_base(base, **given))
+
+        def load() -> RCCModel:
+            from rcc_integrations.model.rcc_model import RCCModel
+
+            return RCCModel.from_base(base, **given)
+
+        return RCCReader(store, load)

@@ -1,4 +1,7 @@
-"""Memory tensors as safetensors files, named by the key of their window."""
+"""Memory tensors as safetensors files, named by the key of their window.
+
+torch is imported when tensors are at stake: a store is opened, listed and changed without.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xxhash
-from safetensors.torch import save
-from torch import Tensor
 
 from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory.shards import ShardFolder
-from rcc_integrations.memory.tensor_file import parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The most bytes of one blob. A file can claim to be larger than the disk that it lies on, and checking it takes time.
 MAX_BLOB = 1 << 33
@@ -44,6 +48,8 @@ class BlobFolder(ShardFolder):
             FileNotFoundError: There is no such file.
             CorruptBlobError: The file is not what was written; the message tells how it differs.
         """
+        from rcc_integrations.memory.tensor_file import parse
+
         where = f"Memory blob {key[:12]}… ({self.path(key)})"
         descriptor = self.open(key)
         try:
@@ -63,6 +69,8 @@ class BlobFolder(ShardFolder):
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Return the safetensors file of stored tensors."""
+    from safetensors.torch import save
+
     data: bytes = save(dict(tensors), metadata={"format": "rcc-memory"})
     return data
 

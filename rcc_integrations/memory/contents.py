@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rcc_integrations.errors import (
     BlobsMissingError,
@@ -24,8 +23,11 @@ from rcc_integrations.memory.blobs import BlobFolder, checksum_of, to_bytes
 from rcc_integrations.memory.index import Index, Rows, WriteTransaction
 from rcc_integrations.memory.ledger import BLOB, TEXT, USAGE, BlobRow, TextRow, blob_row, set_row, text_row, usage
 from rcc_integrations.memory.names import check_key
-from rcc_integrations.memory.quantization import check_storage, encode
+from rcc_integrations.memory.records import check_storage
 from rcc_integrations.memory.texts import TextFolder, key_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,21 @@ class Contents:
         with self.index.read() as rows:
             return {key for key in wanted if self.is_present(key, blob_row(rows, key))}
 
+    def get_blobs(self, keys: Sequence[str], most: Sequence[int] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Give blobs' stored tensors, verified; see `MemoryStore.get_blobs`."""
+        limits: Sequence[int | None] = most or [None] * len(keys)
+        with self.index.read() as rows:
+            found = [blob_row(rows, check_key(key)) for key in keys]
+        for key, row, limit in zip(keys, found, limits, strict=True):
+            try:
+                if row is None or (limit is not None and row.bytes > limit):
+                    yield self.get_blob(key, limit)
+                else:
+                    yield self.blobs.load(key, size=row.bytes, checksum=row.checksum)
+            except (FileNotFoundError, StoreError):
+                # It may have changed since the look at all rows.
+                yield self.get_blob(key, limit)
+
     def get_blob(self, key: str, most: int | None = None) -> dict[str, Tensor]:
         """Return a blob's stored tensors, verified; see `MemoryStore.get_blob`."""
         check_key(key)
@@ -90,6 +107,8 @@ class Contents:
 
     def put_blobs(self, blobs: Mapping[str, Mapping[str, Tensor]], storage: str) -> None:
         """Store blobs durably; see `MemoryStore.put_blobs`."""
+        from rcc_integrations.memory.quantization import encode
+
         check_storage(storage)
         self.check_writable()
         here, broken = self._sort_out(blobs, storage)
@@ -264,6 +283,8 @@ class Contents:
                     temp = written[key].temp
                     if not temp.exists():
                         # A repair took it for a leftover: its clock differs, or this run stood still for long.
+                        from rcc_integrations.memory.quantization import encode
+
                         temp = self.blobs.write_temp(key, to_bytes(encode(blobs[key], storage)))
                     self.blobs.place(temp, key)
                     placed.append(key)

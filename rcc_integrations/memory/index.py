@@ -275,7 +275,7 @@ class WriteTransaction:
 
     def delete(self, key: str) -> None:
         """Remove a key; none is fine."""
-        self._cache.delete(key)
+        self._cache.erase(key)
 
     def seal(self) -> None:
         """Give every row its seal that has none; see `sealing.seal`."""

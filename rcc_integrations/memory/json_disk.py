@@ -139,6 +139,11 @@ class SafeCache(Cache):  # type: ignore[misc]
         rows = self._sql(SCAN, (prefix, after(prefix))).fetchall()
         return [decode_row(self._disk, row) for row in rows]
 
+    def erase(self, key: str) -> None:
+        """Remove a row inside the running transaction; none is fine, one with a side file is refused."""
+        if not self._sql(DELETE, (key,)).rowcount:
+            self.delete(key)
+
     def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
         """Give every row of the table, with what is wrong where one cannot be read."""
         yield from decode_all(self._disk, self._sql(EVERYTHING))
@@ -159,6 +164,7 @@ class Unreadable:
 
 EVERYTHING: Final = f"SELECT {COLUMNS} FROM Cache"
 SCAN: Final = f"SELECT {COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
+DELETE: Final = "DELETE FROM Cache WHERE key = ? AND filename IS NULL"
 SELECT: Final = f"SELECT {COLUMNS} FROM Cache WHERE key = ?"
 
 

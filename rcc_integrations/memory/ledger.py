@@ -12,7 +12,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -181,30 +182,42 @@ def retain_blobs(rows: WriteTransaction, keys: Iterable[str]) -> None:
 
 
 def release_blobs(rows: WriteTransaction, keys: Iterable[str]) -> set[str]:
-    """Count one document less for each of these blobs; return those whose rows are gone, as nobody needs them."""
-    gone, freed = set(), 0
-    for key in keys:
-        row = blob_row(rows, key)
-        if row is None or row.count <= 1:
-            rows.delete(BLOB + key)
-            freed += row.bytes if row else 0
-            gone.add(key)
-        else:
-            set_row(rows, BLOB + key, replace(row, count=row.count - 1))
+    """Count one document less for each of these blobs; return those whose rows are gone, as nobody needs them.
+
+    Args:
+        rows: The transaction.
+        keys: The blobs of each document; one that several of them need comes several times.
+    """
+    gone, freed = _release(rows, BLOB, keys, blob_row)
     if freed:
         use = usage(rows)
         set_row(rows, USAGE, replace(use, blobs=use.blobs - freed))
     return gone
 
 
-def release_text(rows: WriteTransaction, key: str) -> set[str]:
-    """Count one document less for a text; return its key in a set if its row is gone."""
-    row = text_row(rows, key)
-    if row is not None and row.count > 1:
-        set_row(rows, TEXT + key, replace(row, count=row.count - 1))
-        return set()
-    rows.delete(TEXT + key)
-    if row is not None:
+def release_texts(rows: WriteTransaction, keys: Iterable[str]) -> set[str]:
+    """Count one document less for each of these texts; see `release_blobs`."""
+    gone, freed = _release(rows, TEXT, keys, text_row)
+    if freed:
         use = usage(rows)
-        set_row(rows, USAGE, replace(use, texts=use.texts - row.bytes))
-    return {key}
+        set_row(rows, USAGE, replace(use, texts=use.texts - freed))
+    return gone
+
+
+def _release(
+    rows: WriteTransaction,
+    kind: str,
+    keys: Iterable[str],
+    read: Callable[[Rows, str], BlobRow | TextRow | None],
+) -> tuple[set[str], int]:
+    """Return the keys whose rows are gone, and the bytes of their files."""
+    gone, freed = set(), 0
+    for key, times in Counter(keys).items():
+        row = read(rows, key)
+        if row is None or row.count <= times:
+            rows.delete(kind + key)
+            freed += row.bytes if row else 0
+            gone.add(key)
+        else:
+            set_row(rows, kind + key, replace(row, count=row.count - times))
+    return gone, freed

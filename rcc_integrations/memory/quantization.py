@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rcc_integrations.errors import ConfigError, CorruptBlobError, ModelError
-from rcc_integrations.memory.records import STORAGES
+from rcc_integrations.memory.records import check_storage
 
 QUANTIZED = ".q"
 SCALE = ".scale"
@@ -78,6 +78,28 @@ def decode(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) ->
     return decoded
 
 
+def decode_into(tensors: Mapping[str, Tensor], places: Mapping[str, Tensor]) -> None:
+    """Write stored tensors as floats into tensors that are there already, with the values that `decode` gives.
+
+    Args:
+        tensors: A blob as it was read.
+        places: Floating tensors of the shapes of the stored ones, by logical name, on any device.
+
+    Raises:
+        KeyError: The blob lacks one of them.
+    """
+    for name, place in places.items():
+        if name in tensors:
+            place.copy_(tensors[name])
+            continue
+        q = tensors[name + QUANTIZED].to(place.device, non_blocking=True)
+        scale = tensors[name + SCALE].to(place.device, torch.float32)
+        if place.dtype == torch.float32:
+            place.copy_(q).mul_(scale)
+        else:
+            place.copy_(q.to(torch.float32).mul_(scale))
+
+
 def logical_names(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the names that stored tensors stand for, in order, each once.
 
@@ -103,17 +125,6 @@ def logical_names(tensors: Mapping[str, Tensor]) -> list[str]:
                 f"Stored tensor {name!r} of shape {list(q.shape)} has a scale of shape {list(scale.shape)}."
             )
     return list(names)
-
-
-def check_storage(storage: str) -> str:
-    """Return a storage's name unchanged.
-
-    Raises:
-        ConfigError: There is no such storage.
-    """
-    if storage not in STORAGES:
-        raise ConfigError(f"Unknown storage {storage!r}: choose one of {', '.join(STORAGES)}.")
-    return storage
 
 
 def _check(name: str, tensor: Tensor) -> Tensor:

@@ -19,6 +19,17 @@ MAX_COUNT: Final = 2**53
 _Checked = TypeVar("_Checked")
 
 
+def check_storage(storage: str) -> str:
+    """Return a storage's name unchanged.
+
+    Raises:
+        ConfigError: There is no such storage.
+    """
+    if storage not in STORAGES:
+        raise ConfigError(f"Unknown storage {storage!r}: choose one of {', '.join(STORAGES)}.")
+    return storage
+
+
 @dataclass(frozen=True, slots=True)
 class WindowRecord:
     """One window of a document and where its memory is.

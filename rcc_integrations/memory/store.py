@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-
-from torch import Tensor
 
 from rcc_integrations.errors import (
     ConfigError,
@@ -27,11 +25,12 @@ from rcc_integrations.memory.index import Index, Rows, WriteTransaction
 from rcc_integrations.memory.json_value import JSON, check_object, check_text
 from rcc_integrations.memory.layout import VERSION, Layout, mark_upgraded, open_layout
 from rcc_integrations.memory.names import check_collection_name, check_document_id
-from rcc_integrations.memory.quantization import check_storage
-from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord, check_storage
 from rcc_integrations.memory.texts import TextFolder, encode_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rcc_integrations.memory.report import VerifyReport
     from rcc_integrations.memory.stats import StoreStats
 
@@ -308,7 +307,7 @@ class MemoryStore:
             texts: set[str] = set()
             if old is None or old.text_key != text_key:
                 self._contents.retain_text(rows, text_key)
-                texts = set() if old is None else ledger.release_text(rows, old.text_key)
+                texts = set() if old is None else ledger.release_texts(rows, [old.text_key])
             ledger.set_document(rows, collection.uid, record)
             ledger.set_collection(rows, counted(collection, [record], [] if old is None else [old]))
         self._contents.sweep(blobs, texts)
@@ -412,6 +411,19 @@ class MemoryStore:
         """
         return self._contents.get_blob(key, most)
 
+    def get_blobs(self, keys: Sequence[str], *, most: Sequence[int] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Give memories one after the other, each as `get_blob` does; what the index says is looked up once for all.
+
+        Args:
+            keys: Their keys.
+            most: The most bytes that each can have.
+
+        Raises:
+            BlobsMissingError: As `get_blob`.
+            CorruptBlobError: As `get_blob`.
+        """
+        return self._contents.get_blobs(keys, most)
+
     def discard_blobs(self, keys: Iterable[str]) -> None:
         """Remove memories that are broken, so that `put_blobs` takes them anew; documents keep pointing at them.
 
@@ -470,11 +482,9 @@ class MemoryStore:
     def _remove(
         self, rows: WriteTransaction, collection: CollectionRecord, records: Sequence[DocumentRecord]
     ) -> tuple[set[str], set[str]]:
-        blobs: set[str] = set()
-        texts: set[str] = set()
+        blobs = ledger.release_blobs(rows, [key for record in records for key in record.keys])
+        texts = ledger.release_texts(rows, [record.text_key for record in records])
         for record in records:
-            blobs |= ledger.release_blobs(rows, record.keys)
-            texts |= ledger.release_text(rows, record.text_key)
             rows.delete(f"{ledger.DOCUMENT}{collection.uid}:{record.id}")
         return blobs, texts
 

@@ -58,6 +58,33 @@ class Adapter:
         save_file({name: tensor.contiguous() for name, tensor in self.weights.items()},
                   folder / "adapter_model.safetensors", metadata={"format": "pt"})  # fmt: skip
 
+    def check(self, model: nn.Module) -> None:
+        """Refuse what does not fit, before the adapter is put on a model.
+
+        Args:
+            model: Body or causal LM that the adapter was made for.
+
+        Raises:
+            ModelError: If one of its tensors has no place in the model, or another shape.
+        """
+        places = dict(model.named_modules())
+        for name, tensor in self.weights.items():
+            path, _, half = name.removeprefix("base_model.model.").partition(".lora_")
+            place = places.get(path)
+            fits = place is not None and name.replace(".lora_A.", ".lora_B.") in self.weights
+            fits = fits and name.replace(".lora_B.", ".lora_A.") in self.weights
+            if fits and isinstance(place, nn.Linear):
+                sizes = {
+                    "A.weight": (self.config.r, place.in_features),
+                    "B.weight": (place.out_features, self.config.r),
+                }
+                fits = sizes.get(half) == tuple(tensor.shape)
+            if not fits:
+                raise ModelError(
+                    f"The adapter does not fit {type(model).__name__}: its tensor {name!r} of shape "
+                    f"{list(tensor.shape)} has no place there, another shape, or no other half."
+                )
+
     def on(self, model: nn.Module, *, merge: bool) -> nn.Module:
         """Return a copy of a model that carries this adapter and shares all other weights with it.
 
@@ -75,8 +102,9 @@ class Adapter:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
-                wrapped = get_peft_model(carrier, settings)
-            outcome: Any = set_peft_model_state_dict(wrapped, self.weights)
+                # Nothing is initialised at random that is overwritten at once.
+                wrapped = get_peft_model(carrier, settings, low_cpu_mem_usage=True)
+            outcome: Any = set_peft_model_state_dict(wrapped, self.weights, low_cpu_mem_usage=True)
         except Exception as error:
             raise ModelError(f"The adapter does not fit {type(model).__name__}: {error}") from error
         if outcome.unexpected_keys:

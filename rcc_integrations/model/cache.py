@@ -5,7 +5,7 @@ The cache classes change with most releases of transformers; nothing outside thi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -41,16 +41,20 @@ class RoomyLayer(DynamicLayer):
         keys: Shape (batch, heads, length, head width); copied, never written to.
         values: Same shape.
         room: How many further positions to make room for.
+        within: Tensors that begin with these keys and values and may be written to behind them: nothing is copied.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, room: int, within: tuple[Tensor, Tensor] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._length = keys.shape[-2]
-        shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
-        self._all_keys, self._all_values = keys.new_empty(shape), values.new_empty(shape)
-        self._all_keys[..., : self._length, :] = keys
-        self._all_values[..., : self._length, :] = values
+        if within is not None:
+            self._all_keys, self._all_values = within
+        else:
+            shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
+            self._all_keys, self._all_values = keys.new_empty(shape), values.new_empty(shape)
+            self._all_keys[..., : self._length, :] = keys
+            self._all_values[..., : self._length, :] = values
         self._show()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -111,15 +115,23 @@ def uneven_layers(layers: nn.ModuleList, seeing: Collection[int], extra: int) ->
             handle.remove()
 
 
-def roomy_cache(keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> Cache:
+def roomy_cache(
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+    room: int,
+    within: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+) -> Cache:
     """Return a cache for generation that starts from given keys and values and leaves them untouched.
 
     Args:
         keys: One tensor a layer, shape (batch, heads, length, head width), rotated; lengths may differ.
         values: Likewise.
         room: Positions that generation will add.
+        within: For layers that need not be copied, see `RoomyLayer`.
     """
-    return UnevenCache([RoomyLayer(key, value, room) for key, value in zip(keys, values, strict=True)])
+    within = within or {}
+    pairs = enumerate(zip(keys, values, strict=True))
+    return UnevenCache([RoomyLayer(key, value, room, within.get(layer)) for layer, (key, value) in pairs])
 
 
 def growing_cache(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Cache:

@@ -65,10 +65,16 @@ def load(
         extra = sum(tensor.nbytes for tensor in model.parameters())
         merge = runtime.device.type == "cuda" or psutil.virtual_memory().available > 3 * extra
     body = Family.of(encoder_base or model).body
+    if encoder_adapter is not None:
+        encoder_adapter.check(body)
+
+    def make_encoder() -> nn.Module:
+        return encoder_adapter.on(body, merge=merge) if encoder_adapter else body
+
     return config, Parts(
         tokenizer=tokenizer,
         base=model,
-        encoder=encoder_adapter.on(body, merge=merge) if encoder_adapter else body,
+        make_encoder=make_encoder,
         decoder=decoder_adapter.on(model, merge=merge) if decoder_adapter else model,
         projections=projections,
         encoder_adapter=encoder_adapter,
@@ -122,7 +128,7 @@ def from_base(
     parts = Parts(
         tokenizer=tokenizer,
         base=model,
-        encoder=Family.of(model).body,
+        make_encoder=lambda: Family.of(model).body,
         decoder=model,
         projections=projections,
         named_base=named,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,71 +19,15 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from rcc_integrations.errors import ConfigError, GenerationError
+from rcc_integrations.errors import GenerationError
 from rcc_integrations.model.cache import roomy_cache, uneven_layers
 from rcc_integrations.model.evidence import Evidence, EvidenceProcessor
 from rcc_integrations.model.family import Family
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.prefix import Prefix, stack_prefixes
 from rcc_integrations.model.text import Detokenizer, TextCutter
 
 FinishReason = Literal["stop", "length", "cancelled"]
-
-
-@dataclass(frozen=True)
-class GenerationOptions:
-    """How an answer is generated.
-
-    Args:
-        max_new_tokens: The most tokens to generate.
-        min_new_tokens: Before so many tokens the end token is not allowed.
-        temperature: 0 is greedy; above, tokens are sampled.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
-        stop: Strings that end the answer; they are not part of it.
-        seed: Makes sampling repeatable.
-
-    Raises:
-        ConfigError: If a value is out of its range; the message names it.
-    """
-
-    max_new_tokens: int = 128
-    min_new_tokens: int = 0
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        checks = {
-            "max_new_tokens": self.max_new_tokens >= 1,
-            "min_new_tokens": 0 <= self.min_new_tokens <= self.max_new_tokens,
-            "temperature": 0.0 <= self.temperature < float("inf"),
-            "top_p": 0.0 < self.top_p <= 1.0,
-            "top_k": self.top_k >= 0,
-            "repetition_penalty": 0.0 < self.repetition_penalty < float("inf"),
-        }
-        for name, fits in checks.items():
-            if not fits:
-                raise ConfigError(f"{name} is out of range: {getattr(self, name)!r}.")
-        object.__setattr__(self, "stop", tuple(self.stop))
-        if not all(isinstance(text, str) and text for text in self.stop):
-            raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
-
-    def but(self, **changes: Any) -> GenerationOptions:
-        """Return these options with some changed.
-
-        Raises:
-            ConfigError: If there is no option of that name, or a value is out of its range.
-        """
-        try:
-            return replace(self, **changes)
-        except TypeError as error:
-            raise ConfigError(f"There is no such generation option: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -228,7 +173,6 @@ def generate(
     watch = _Watch(rows, end_ids, emit, cancel or (), evidence)
     room = longest + options.max_new_tokens
     keys, values = ([each.to(decoder.dtype) for each in both] for both in (stacked.keys, stacked.values))
-    cache = roomy_cache(keys, values, room) if used.shape[1] else None
     sampled = options.temperature > 0
     settings = GenerationConfig(
         max_new_tokens=options.max_new_tokens,
@@ -243,7 +187,10 @@ def generate(
         use_cache=True,
     )
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices, enabled=sampled and options.seed is not None):
+    lent = stacked.room.borrowed(used.shape[1] + room, decoder.dtype) if stacked.room else nullcontext(False)
+    with lent as got, torch.random.fork_rng(devices, enabled=sampled and options.seed is not None):
+        within = stacked.places if got else None
+        cache = roomy_cache(keys, values, room, within) if used.shape[1] else None
         if sampled and options.seed is not None:
             torch.manual_seed(options.seed)
         write: Any = decoder.generate

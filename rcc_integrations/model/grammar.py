@@ -17,15 +17,12 @@ from llguidance.hf import from_tokenizer
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from rcc_integrations.config import MOST_SPANS, SEPARATORS
 from rcc_integrations.errors import ConfigError, GenerationError
 
 #: Keywords of JSON schema that hold values, and those that hold schemas by name.
 _DATA = {"enum", "const", "default", "examples", "required", "title", "description"}
 _MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
-
-#: What may stand between the items of a list of verbatim spans, and how many there may be.
-SEPARATORS = (", ", " and ", ", and ", "; ")
-MOST_SPANS = 8
 
 #: How tokenizers mark a space in front of a word.
 _SPACES = " \u0120\u2581"

@@ -8,7 +8,7 @@ window is compressed. Keys are kept before rotation and rotated to their place w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from rcc_integrations.model.cache import Captured, CapturingCache
 from rcc_integrations.model.family import Family, rotate
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.room import Room, spare
 from rcc_integrations.model.slots import SlotLayout
 
 Memory = dict[str, Tensor]
@@ -56,8 +57,56 @@ def kv_memory(family: Family, projections: LevelProjections, states: Tensor, lev
     return {"key": torch.stack(keys, dim=1), "value": torch.stack(values, dim=1)}
 
 
+def loaded_prefix(
+    family: Family, text: Prefix, entries: Sequence[int], load: Callable[[int, Memory], None], layout: SlotLayout
+) -> Prefix:
+    """Put memories behind clear text as `kv_prefix` does, each written straight into its place.
+
+    Nothing of the size of all memories is made but the prefix itself.
+
+    Args:
+        family: Parts of the decoder.
+        text: The clear text, already read by the decoder.
+        entries: Entries of each memory.
+        load: Writes the memory of a number into `key` and `value` of shape (levels, heads, entries, head width).
+        layout: Of these memories.
+
+    Returns:
+        The whole prefix, with room behind it.
+    """
+    if not entries:
+        return text
+    places, end = [], text.length
+    for count in entries:
+        places.append(layout.places(count) + end)
+        end = int(places[-1][-1]) + 1
+    cos, sin = family.rotation(torch.cat(places).to(text.keys.device), text.keys)
+    focused = len(layout.levels) < len(text.keys)
+    # In front of the clear text where only some layers have memory, see `uneven_layers`.
+    total, clear = sum(entries), text.keys.shape[-2]
+    start, text_start = (0, total) if focused else (clear, 0)
+    shape = (len(layout.levels), text.keys.shape[1], total + clear + spare(total), text.keys.shape[-1])
+    keys, values = text.keys.new_empty(shape), text.values.new_empty(shape)
+    seeing = list(layout.levels)
+    keys[..., text_start : text_start + clear, :] = text.keys[seeing]
+    values[..., text_start : text_start + clear, :] = text.values[seeing]
+    done = 0
+    for number, count in enumerate(entries):
+        here = slice(start + done, start + done + count)
+        key, value = keys[..., here, :], values[..., here, :]
+        load(number, {"key": key, "value": value})
+        key.copy_(rotate(key, cos[:, done : done + count], sin[:, done : done + count]))
+        done += count
+    room, slots = Room(keys, values), end - text.length
+    if focused:
+        memory = keys[..., :total, :], values[..., :total, :]
+        return Prefix(text.keys, text.values, text.text_tokens, slots, layout.levels, *memory, room)
+    whole = keys[..., : clear + total, :], values[..., : clear + total, :]
+    return Prefix(*whole, text.text_tokens, slots, room=room)
+
+
 def kv_prefix(family: Family, text: Prefix, memories: Sequence[Memory], layout: SlotLayout) -> Prefix:
-    """Put memories behind clear text, in order, their slots at consecutive positions.
+    """Put memories behind clear text, in order, their slots at consecutive positions, with gradients where wanted.
 
     Args:
         family: Parts of the decoder.

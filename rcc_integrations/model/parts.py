@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -21,7 +23,7 @@ class Parts:
     Args:
         tokenizer: A fast tokenizer of transformers.
         base: The causal LM without adapters. Encoder and decoder share its weights.
-        encoder: Body that reads windows.
+        make_encoder: Returns the body that reads windows. Who only asks never needs it.
         decoder: Causal LM that answers.
         projections: Maps from the encoder's levels to the decoder's.
         encoder_adapter: Adapter on the encoder.
@@ -33,7 +35,7 @@ class Parts:
 
     tokenizer: Any
     base: PreTrainedModel
-    encoder: nn.Module
+    make_encoder: Callable[[], nn.Module]
     decoder: Any
     projections: LevelProjections
     encoder_adapter: Adapter | None = None
@@ -41,6 +43,11 @@ class Parts:
     encoder_base: PreTrainedModel | None = None
     named_base: bool = True
     base_digest: str | None = None
+
+    @cached_property
+    def encoder(self) -> nn.Module:
+        """The body that reads windows."""
+        return self.make_encoder()
 
     @property
     def end_ids(self) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rcc_integrations.errors import ConfigError
+from rcc_integrations.model.room import Room
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class Prefix:
         layers: With `focused` placement, the layers that see memory, ascending; then `keys` hold the text alone.
         layer_keys: What only those see, shape (len(layers), heads, entries, head width), rotated.
         layer_values: Same shape.
+        room: What the layers that see memory read, memory and clear text in the order of the cache, in tensors with
+            room behind them; `None` if the prefix was built without.
     """
 
     keys: Tensor
@@ -32,6 +35,7 @@ class Prefix:
     layers: tuple[int, ...] = ()
     layer_keys: Tensor | None = None
     layer_values: Tensor | None = None
+    room: Room | None = None
 
     @property
     def length(self) -> int:
@@ -46,7 +50,10 @@ class Prefix:
     @property
     def nbytes(self) -> int:
         """Bytes that the tensors take."""
-        tensors = (self.keys, self.values, self.layer_keys, self.layer_values)
+        tensors = [self.keys, self.values, self.layer_keys, self.layer_values]
+        if self.room is not None:
+            # The others, but for the text that all layers see, are views of these.
+            tensors = [*tensors[: 2 if self.layers else 0], self.room.keys, self.room.values]
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
@@ -61,6 +68,7 @@ class PrefixBatch:
         lengths: Positions in use, one number a prefix.
         layers: The layers that see all entries; all of them if empty.
         extra: How many entries the other layers lack at the front.
+        room: Where the layers that see all entries lie, if it is a batch of one and they were not copied.
     """
 
     keys: list[Tensor]
@@ -69,6 +77,15 @@ class PrefixBatch:
     lengths: list[int]
     layers: tuple[int, ...]
     extra: int
+    room: Room | None = None
+
+    @property
+    def places(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Keys and values with the room behind them, by layer; for layers that were not copied."""
+        if self.room is None:
+            return {}
+        pairs = zip(self.room.keys[:, None], self.room.values[:, None], strict=True)
+        return dict(zip(self.layers or range(len(self.keys)), pairs, strict=True))
 
 
 def stack_prefixes(prefixes: Sequence[Prefix]) -> PrefixBatch:
@@ -80,6 +97,8 @@ def stack_prefixes(prefixes: Sequence[Prefix]) -> PrefixBatch:
     Raises:
         ConfigError: If memories are in different layers: they were made at different ratios.
     """
+    if len(prefixes) == 1 and prefixes[0].room is not None:
+        return _alone(prefixes[0], prefixes[0].room)
     layers = {prefix.layers for prefix in prefixes if prefix.layer_keys is not None}
     if len(layers) > 1:
         raise ConfigError(f"Prefixes with memory in different layers cannot share a batch: {sorted(layers)}.")
@@ -99,6 +118,16 @@ def stack_prefixes(prefixes: Sequence[Prefix]) -> PrefixBatch:
         all_values[layer] = torch.cat([more_values[number], values[layer]], dim=-2)
     used = torch.cat([more_used, used], dim=-1)
     return PrefixBatch(all_keys, all_values, used, lengths, seeing, more_keys.shape[-2])
+
+
+def _alone(prefix: Prefix, room: Room) -> PrefixBatch:
+    """Return a batch of one, nothing of it copied."""
+    entries = prefix.layer_entries + prefix.keys.shape[-2]
+    keys, values = list(prefix.keys[:, None]), list(prefix.values[:, None])
+    for number, layer in enumerate(prefix.layers or range(len(keys))):
+        keys[layer], values[layer] = room.keys[number, None, :, :entries], room.values[number, None, :, :entries]
+    used = torch.ones(1, entries, dtype=torch.int64)
+    return PrefixBatch(keys, values, used, [prefix.length], prefix.layers, prefix.layer_entries, room)
 
 
 def _padded(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -88,7 +88,7 @@ def load_published(
     return config, Parts(
         tokenizer=tokenizer or load_tokenizer(base),
         base=decoder_model,
-        encoder=Family.of(encoder_model).body,
+        make_encoder=lambda: Family.of(encoder_model).body,
         decoder=decoder_model,
         projections=projections.to(runtime.device, runtime.dtype).eval().requires_grad_(False),
         encoder_base=encoder_model,

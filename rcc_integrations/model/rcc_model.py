@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,10 @@ from rcc_integrations.model.confidence import confidence
 from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.fingerprint import fingerprint
-from rcc_integrations.model.generation import Generation, GenerationOptions, generate
+from rcc_integrations.model.generation import Generation, generate
 from rcc_integrations.model.grammar import Grammar, GrammarProcessor, Guide
-from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix
+from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix, loaded_prefix
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.residual import residual_memory, residual_prefix
@@ -49,11 +50,9 @@ class RCCModel(nn.Module):
         super().__init__()
         self.config = config
         self.tokenizer = parts.tokenizer
-        self.encoder = parts.encoder
         self.decoder: PreTrainedModel = parts.decoder
         self.projections = parts.projections
         self.parts = parts
-        self._encoder_family = Family.of(self.encoder)
         self._decoder_family = Family.of(self.decoder)
         self._lock = threading.RLock()
         self._text_prefix: Prefix | None = None
@@ -125,6 +124,12 @@ class RCCModel(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model to a folder in safetensors and JSON; the base only if it has no name to load it by."""
         checkpoint.save(Path(folder), self.config, self.parts)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The body that reads windows; made when it is first asked for."""
+        with self._lock:
+            return self.parts.encoder
 
     @cached_property
     def _guide(self) -> Guide:
@@ -303,7 +308,7 @@ class RCCModel(nn.Module):
         for row, window in enumerate(windows):
             ids[row, : len(window)] = torch.tensor(window)
             sources[row, :, : counts[row]] = layout.sources(len(window))
-        family, device = self._encoder_family, self.device
+        family, device = Family.of(self.encoder), self.device
         states = encode_slots(family, ids.to(device), sources.to(device), layout.levels, final_level=final_level)
         return states, counts
 
@@ -357,19 +362,57 @@ class RCCModel(nn.Module):
             BudgetError: If it has more positions than the decoder.
             ConfigError: If memories do not fit the ratio.
         """
+
+        def copy(number: int, places: Memory) -> None:
+            for name, place in places.items():
+                place.copy_(memories[number][name])
+
         ratio = self.config.ratio if ratio is None else ratio
+        levels = len(self.layout(ratio).levels)
+        if odd := {next(iter(memory.values())).shape[0] for memory in memories} - {levels}:
+            raise ConfigError(
+                f"A memory has {odd.pop()} levels; at ratio {ratio} it has {levels}. "
+                "Say with ratio= at which ratio memories were made."
+            )
+        return self.load_prefix([next(iter(memory.values())).shape[-2] for memory in memories], copy, before, ratio)
+
+    def load_prefix(
+        self,
+        entries: Sequence[int],
+        load: Callable[[int, Memory], None],
+        before: Sequence[int] | None = None,
+        ratio: int | None = None,
+    ) -> Prefix:
+        """Build the decoder's prefix from memories that are written straight into their places.
+
+        Args:
+            entries: How many entries each memory has, in order.
+            load: Called once for each memory, with its number and tensors of its shape to write it into.
+            before: As in `prefix`.
+            ratio: As in `prefix`.
+
+        Raises:
+            BudgetError: If it has more positions than the decoder.
+        """
+        layout = self.layout(self.config.ratio if ratio is None else ratio)
         text = self.text_prefix() if before is None else self._read_before(before)
-        if not memories:
+        if not entries:
             return text
-        per_slot = self.layout(ratio).per_slot
-        slots = sum(-(-next(iter(memory.values())).shape[-2] // per_slot) for memory in memories)
+        slots = sum(-(-count // layout.per_slot) for count in entries)
         if text.length + slots >= self.reach:
             raise BudgetError(
                 f"{slots} slots do not fit into the {self.reach} positions of {self.config.base!r}; "
                 "take fewer windows or a higher ratio."
             )
         with self._lock, torch.no_grad():
-            return self.assemble(text, memories, ratio, before)
+            if self.config.injection == "kv":
+                return loaded_prefix(self._decoder_family, text, entries, load, layout)
+            memories: list[Memory] = []
+            for number, count in enumerate(entries):
+                spec = self.memory_spec(layout.ratio).items()
+                memories.append({name: text.keys.new_empty(*outer, count, last) for name, (*outer, last) in spec})
+                load(number, memories[-1])
+            return self.assemble(text, memories, layout.ratio, before)
 
     def _read_before(self, before: Sequence[int]) -> Prefix:
         with self._lock, torch.no_grad():

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging
 
 from rcc_integrations.errors import ConfigError, ModelError, ModelNotFoundError
+from rcc_integrations.model import attention
 from rcc_integrations.model.folder import check_base, check_tokenizer
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -128,6 +129,8 @@ def load_base(base: str | Path, runtime: Runtime, **options: Any) -> PreTrainedM
     loaded: PreTrainedModel = model.to(runtime.device).eval().requires_grad_(False)
     # The base's own sampling defaults must not leak into ours.
     loaded.generation_config = GenerationConfig(eos_token_id=loaded.generation_config.eos_token_id)
+    if runtime.attention == "sdpa":
+        loaded.set_attn_implementation(attention.NAME)
     return loaded
 
 

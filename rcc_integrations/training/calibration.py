@@ -13,7 +13,7 @@ from rcc_integrations.errors import DataError
 from rcc_integrations.grounding import Passage
 from rcc_integrations.model.confidence import confidence, signals
 from rcc_integrations.model.evidence import Evidence
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.support import find_support
 from rcc_integrations.training.data.composer import Composer

@@ -85,7 +85,7 @@ class Networks:
         parts = Parts(
             tokenizer=old.tokenizer,
             base=old.base,
-            encoder=encoder.get_base_model(),
+            make_encoder=encoder.get_base_model,
             decoder=decoder.get_base_model(),
             projections=projections,
             named_base=old.named_base,

@@ -460,6 +460,7 @@ READ = """
 import json, os, sys
 path, user = sys.argv[1:]
 from rcc_integrations.errors import StoreReadOnlyError
+from rcc_integrations.memory import tensor_file  # from where the user may not be able to import it
 from rcc_integrations.memory.store import MemoryStore
 if user != "0":
     os.setuid(int(user))

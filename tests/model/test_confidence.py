@@ -12,8 +12,8 @@ from rcc_integrations.config import NOT_STATED, RCCConfig
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.confidence import confidence
 from rcc_integrations.model.evidence import Evidence
-from rcc_integrations.model.generation import GenerationOptions
 from rcc_integrations.model.grammar import Grammar
+from rcc_integrations.model.options import GenerationOptions
 
 
 def write(model, **more):

@@ -12,7 +12,7 @@ from rcc_integrations import RCCModel, RCCReader
 from rcc_integrations.errors import ModelError, ModelNotFoundError
 from rcc_integrations.model import packaged
 from rcc_integrations.model.cache import roomy_cache
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "trial_golden.json").read_text())

@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache
 
 from rcc_integrations.model.cache import cache_contents
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from tests.tiny import FAMILIES, TEXT, tiny_base, tiny_model, tiny_tokenizer
 
 

@@ -12,7 +12,7 @@ from rcc_integrations import RCCModel
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.cache import roomy_cache
 from rcc_integrations.model.family import rotate
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.prefix import stack_prefixes
 from rcc_integrations.training.ranking import rank_layers
 from tests.tiny import FAMILIES, TEXT, tiny_model, tiny_tokenizer

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rcc_integrations.errors import BudgetError, ConfigError
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from tests.tiny import FAMILIES, TEXT, tiny_model, tiny_tokenizer
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.generation import GenerationOptions
 from rcc_integrations.model.grammar import Grammar, bounded
+from rcc_integrations.model.options import GenerationOptions
 
 
 def write(model, *grammars, **options):

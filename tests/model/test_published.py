@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from rcc_integrations.errors import ModelError, ModelNotFoundError
 from rcc_integrations.model.cache import roomy_cache
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.windows import fill_published
 from tests.tiny import tiny_tokenizer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rcc_integrations.errors import BudgetError, ConfigError, DataError
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.training.data.sample import Sample
 from rcc_integrations.training.evaluation.conditions import Condition, conditions_for

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rcc_integrations.errors import ConfigError, DataError
-from rcc_integrations.model.generation import GenerationOptions
+from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.training.data.sample import Question, Sample
 from rcc_integrations.training.evaluation import Results, conditions_for, evaluate
 from rcc_integrations.training.evaluation.material import Material

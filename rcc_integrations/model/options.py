@@ -1,0 +1,65 @@
+"""`GenerationOptions`: how an answer is generated. Importing it pulls in neither torch nor transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rcc_integrations.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is generated.
+
+    Args:
+        max_new_tokens: The most tokens to generate.
+        min_new_tokens: Before so many tokens the end token is not allowed.
+        temperature: 0 is greedy; above, tokens are sampled.
+        top_p: Sample from the smallest set of tokens with this much probability.
+        top_k: Sample from this many most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens already written become less likely.
+        stop: Strings that end the answer; they are not part of it.
+        seed: Makes sampling repeatable.
+
+    Raises:
+        ConfigError: If a value is out of its range; the message names it.
+    """
+
+    max_new_tokens: int = 128
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        checks = {
+            "max_new_tokens": self.max_new_tokens >= 1,
+            "min_new_tokens": 0 <= self.min_new_tokens <= self.max_new_tokens,
+            "temperature": 0.0 <= self.temperature < float("inf"),
+            "top_p": 0.0 < self.top_p <= 1.0,
+            "top_k": self.top_k >= 0,
+            "repetition_penalty": 0.0 < self.repetition_penalty < float("inf"),
+        }
+        for name, fits in checks.items():
+            if not fits:
+                raise ConfigError(f"{name} is out of range: {getattr(self, name)!r}.")
+        object.__setattr__(self, "stop", tuple(self.stop))
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ConfigError(f"stop must be non-empty strings; it is {self.stop!r}.")
+
+    def but(self, **changes: Any) -> GenerationOptions:
+        """Return these options with some changed.
+
+        Raises:
+            ConfigError: If there is no option of that name, or a value is out of its range.
+        """
+        try:
+            return replace(self, **changes)
+        except TypeError as error:
+            raise ConfigError(f"There is no such generation option: {error}.") from error
