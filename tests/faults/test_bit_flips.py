@@ -181,7 +181,10 @@ def test_a_repair_rebuilds_what_can_be_rebuilt_and_names_the_rest(
                 assert documents(reader) == good
                 check_memories(reader, sound)
                 results["whole"] += 1
-            elif lost:
+            elif {problem.kind for problem in report.problems if not problem.repaired} & {"index", "foreign"}:
+                # SQLite's own structures are damaged: a person has to bring a copy back.
+                results["left"] += 1
+            else:
                 for collection, document in lost:
                     text = good[collection, document][0]
                     reader.add(collection, [Document(document, text, digest="new")], ratio=ratios[collection])
@@ -190,10 +193,8 @@ def test_a_repair_rebuilds_what_can_be_rebuilt_and_names_the_rest(
                 }
                 assert reader.verify(repair=True, grace=0).ok
                 results["named"] += 1
-            else:
-                assert any(not problem.repaired for problem in report.problems)
-                results["left"] += 1
         shutil.rmtree(path)
+    assert results["left"] + results["refused"] <= (flips // 2 if part == "index" else 0)
     assert results["named" if part == "texts" else "whole"] > 0
 
 
