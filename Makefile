@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test train train-smoke eval lint format bench docs install clean
+.PHONY: demo test train train-smoke eval lint format bench bench-all docs install clean
 
 install: $(READY)
 
@@ -86,12 +86,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every figure of the README and of docs/figures.md.
+# The figures of docs/performance.md, in one table. Stopped and run again, it goes on; about ten minutes on two quiet cores.
 bench: $(READY)
+	$(BIN)/python -m benchmarks.performance
+
+# Every other figure of the README and of docs/figures.md too.
+bench-all: bench
 	$(BIN)/python -m benchmarks.sofa
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.locality
-	$(BIN)/python -m benchmarks.costs
 	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python -m benchmarks.folder
 	$(BIN)/python -m benchmarks.langchain

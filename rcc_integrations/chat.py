@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from rcc_integrations.config import RCCConfig
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.runtime import apply_template
 
 Role = Literal["system", "user", "assistant", "tool"]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcc_integrations.answer import Source
 from rcc_integrations.grounding import Passage, grounded_grammar
 from rcc_integrations.memory.records import WindowRecord
-from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.request import Request
 from rcc_integrations.routing import Route
 from rcc_integrations.shelf import Shelf
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.prefix import Prefix
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rcc_integrations.errors import ConfigError, CorruptBlobError, ModelError
 from rcc_integrations.memory.expected import check_blob
-from rcc_integrations.memory.quantization import decode, encode
+from rcc_integrations.memory.quantization import decode, decode_into, encode
 from tests.memory.conftest import memory
 
 
@@ -62,6 +62,23 @@ def test_decode_gives_the_type_asked_for(dtype: torch.dtype) -> None:
         back = decode(encode(value, storage), dtype)
         assert {tensor.dtype for tensor in back.values()} == {dtype} and list(back) == ["key", "value"]
         assert torch.allclose(back["key"].float(), value["key"], atol=0.03)
+
+
+@pytest.mark.parametrize("storage", ["int8", "bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decoding_in_place_gives_the_same_bits(storage: str, dtype: torch.dtype) -> None:
+    stored = encode(memory(), storage)
+    wanted = decode(stored, dtype)
+    rooms = {
+        name: torch.full((*tensor.shape[:-2], 20, tensor.shape[-1]), 9.0, dtype=dtype)
+        for name, tensor in wanted.items()
+    }
+    places = {name: room[..., 3 : 3 + wanted[name].shape[-2], :] for name, room in rooms.items()}
+    decode_into(stored, places)
+    for name, room in rooms.items():
+        assert torch.equal(places[name], wanted[name])
+        assert (room[..., :3, :] == 9).all()
+        assert (room[..., 3 + wanted[name].shape[-2] :, :] == 9).all()
 
 
 @pytest.mark.parametrize("storage", ["int8", "bfloat16", "float32"])
