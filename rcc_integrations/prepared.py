@@ -100,6 +100,8 @@ def expanded(laid: Sequence[Laid], most: int) -> list[Laid]:
         laid: The windows of each part.
         most: How many to mark.
     """
+    if not most:
+        return list(laid)  # words are ranked only where somebody asks
     ranked = sorted((-float(each.route.scores[number]), part, place, number)
                     for part, each in enumerate(laid) for place, number in enumerate(each.route.ranked))  # fmt: skip
     best = {(part, number) for _, part, _, number in ranked[:most]}
