@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from rcc_integrations.errors import RCCError
 from rcc_integrations.memory.blobs import checksum_of
+from rcc_integrations.memory.json_disk import seal_of
 from rcc_integrations.memory.quantization import decode
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -52,9 +53,9 @@ def row_value(path: Path, key: str) -> Any:
 
 
 def set_row(path: Path, key: str, value: Any) -> None:
-    """Put JSON text, or a value as JSON, in the place of a row's."""
+    """Put JSON text, or a value as JSON, in the place of a row's, with a checksum that says that it is right."""
     text = value if isinstance(value, str) else json.dumps(value)
-    run(path, "UPDATE Cache SET value = ? WHERE key = ?", text, key)
+    run(path, "UPDATE Cache SET value = ?, tag = ? WHERE key = ?", text, seal_of(key, text), key)
 
 
 def change_row(path: Path, kind: str, **fields: Any) -> None:

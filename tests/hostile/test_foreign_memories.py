@@ -18,7 +18,7 @@ from rcc_integrations.errors import CorruptBlobError, FingerprintMismatchError, 
 from rcc_integrations.memory.blobs import to_bytes
 from rcc_integrations.memory.store import MemoryStore
 from tests.hostile.conftest import Outside
-from tests.hostile.stores import blob_path, change_row, row_key, row_value, set_blob, set_row
+from tests.hostile.stores import blob_path, change_row, row_key, row_value, run, set_blob, set_row
 from tests.tiny import TEXT, tiny_model
 
 pytestmark = pytest.mark.timeout(60)
@@ -192,10 +192,9 @@ def test_names_from_a_store_cannot_steer_a_terminal(store: Path) -> None:
     record, uid = row_value(store, key), key.split(":")[1]
     with MemoryStore.open(store) as opened:
         name = next(record.name for record in opened.collections() if record.uid == uid)
-    set_row(store, key, {**record, "id": evil, "metadata": {evil: evil}})
-    from tests.hostile.stores import run
-
-    run(store, "UPDATE Cache SET key = ? WHERE key = ?", f"document:{uid}:{evil}", key)
+    other = f"document:{uid}:{evil}"
+    run(store, "UPDATE Cache SET key = ? WHERE key = ?", other, key)
+    set_row(store, other, {**record, "id": evil, "metadata": {evil: evil}})
     for words in (["show", name], ["ls"], ["search", name, "ferry"], ["verify"]):
         done = CliRunner().invoke(app, ["--store", str(store), *words])
         assert done.exception is None or isinstance(done.exception, SystemExit)
