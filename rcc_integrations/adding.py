@@ -163,9 +163,8 @@ class Adder:
             self.report.unchanged.append(source.id)
             self._tell(source.id)
             return
-        from rcc_integrations.model.fingerprint import (
-            blob_key,  # and with it torch, which what is unchanged does without
-        )
+        # With it comes torch, which what is unchanged does without.
+        from rcc_integrations.model.fingerprint import blob_key
 
         document = source if isinstance(source, Document) else source.read()
         windows = self._model.cut(document.text) if document.text.strip() else []

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rcc_integrations.adding import Adder, AddReport, Progress, Readable, as_sources
 from rcc_integrations.answer import Answer, AnswerStream, Source
@@ -52,7 +52,7 @@ class RCCReader:
         prefix_cache_bytes: int = 1 << 30,
     ) -> None:
         self.store = store
-        self._model: RCCModel | None = model if _is_model(model) else None  # type: ignore[assignment]
+        self._model = model if _is_model(model) else None
         self._load_model = model or _load_default
         self._lock = threading.RLock()
         self._shelves = Shelves(store)
@@ -95,11 +95,7 @@ class RCCReader:
             return RCCModel.from_pretrained(model, **model_options)  # type: ignore[arg-type]
 
         opened = MemoryStore.open(store, create=create, read_only=read_only, size_limit=size_limit)
-        return cls(
-            opened,
-            model if _is_model(model) else load,  # type: ignore[arg-type]
-            prefix_cache_bytes=prefix_cache_bytes,
-        )
+        return cls(opened, model if _is_model(model) else load, prefix_cache_bytes=prefix_cache_bytes)
 
     def close(self) -> None:
         """Finish what was asked, and close the store."""
@@ -353,7 +349,7 @@ class RCCReader:
             return None
 
 
-def _is_model(model: object) -> bool:
+def _is_model(model: object) -> TypeGuard[RCCModel]:
     """Tell a model from what loads one, without importing torch: who has a model has imported it."""
     module = sys.modules.get("rcc_integrations.model.rcc_model")
     return module is not None and isinstance(model, module.RCCModel)
