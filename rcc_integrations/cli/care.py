@@ -97,7 +97,7 @@ def _compress_again(settings: Settings, report: VerifyReport, grace: float, out:
     from rcc_integrations.reader.repair import repair_documents
 
     with settings.open_reader(write=True) as reader, out.waiting("Compressing damaged documents again …"):
-        return repair_documents(reader, report, grace)
+        return repair_documents(reader.store, reader.model, report, grace)
 
 
 def _report(out: Output, report: VerifyReport, failure: str) -> None:

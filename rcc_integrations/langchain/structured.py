@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
@@ -13,14 +14,11 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from rcc_integrations.errors import ConfigError
 
-if TYPE_CHECKING:
-    from rcc_integrations.langchain.chat_model import RCCChatModel
-
 METHODS = ("json_schema", "function_calling", "json_mode")
 
 
 def structured_output(
-    model: RCCChatModel, schema: Any, method: str, include_raw: bool, kwargs: dict[str, Any]
+    model: BaseChatModel, schema: Any, method: str, include_raw: bool, kwargs: dict[str, Any]
 ) -> Runnable[Any, Any]:
     """Build what `RCCChatModel.with_structured_output` returns."""
     if method not in METHODS:

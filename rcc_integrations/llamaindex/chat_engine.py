@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -21,9 +21,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.messages import answer_of, figures
 from rcc_integrations.llamaindex.nodes import window_nodes
-
-if TYPE_CHECKING:
-    from rcc_integrations.llamaindex.index import RCCMemoryIndex
+from rcc_integrations.llamaindex.source import MemorySource
 
 
 class RCCChatEngine(BaseChatEngine):
@@ -48,7 +46,7 @@ class RCCChatEngine(BaseChatEngine):
 
     def __init__(
         self,
-        index: RCCMemoryIndex,
+        index: MemorySource,
         llm: RCCLLM,
         memory: BaseMemory | None = None,
         chat_history: list[ChatMessage] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -25,11 +25,9 @@ from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.messages import answer_of
 from rcc_integrations.llamaindex.nodes import window_nodes
 from rcc_integrations.llamaindex.retriever import RCCMemoryRetriever
+from rcc_integrations.llamaindex.source import MemorySource
 from rcc_integrations.llamaindex.synthesis import MODES, Ask, refining, synthesis
 from rcc_integrations.reader.answer import Answer
-
-if TYPE_CHECKING:
-    from rcc_integrations.llamaindex.index import RCCMemoryIndex
 
 
 class RCCQueryEngine(BaseQueryEngine):
@@ -58,7 +56,7 @@ class RCCQueryEngine(BaseQueryEngine):
 
     def __init__(
         self,
-        index: RCCMemoryIndex,
+        index: MemorySource,
         llm: RCCLLM,
         similarity_top_k: int = 3,
         filters: MetadataFilters | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -11,9 +11,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.nodes import window_nodes
-
-if TYPE_CHECKING:
-    from rcc_integrations.llamaindex.index import RCCMemoryIndex
+from rcc_integrations.llamaindex.source import MemorySource
 
 
 class RCCMemoryRetriever(BaseRetriever):
@@ -32,7 +30,7 @@ class RCCMemoryRetriever(BaseRetriever):
 
     def __init__(
         self,
-        index: RCCMemoryIndex,
+        index: MemorySource,
         similarity_top_k: int = 4,
         filters: MetadataFilters | None = None,
         doc_ids: list[str] | None = None,

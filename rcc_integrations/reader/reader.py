@@ -241,7 +241,7 @@ class RCCReader:
         """
         report = self.store.verify(repair=repair, grace=grace)
         mendable = repair and any(one.text_intact for one in report.damaged)
-        return repair_documents(self, report, grace) if mendable else report
+        return repair_documents(self.store, self.model, report, grace) if mendable else report
 
     # Questions
 

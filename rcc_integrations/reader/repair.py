@@ -14,14 +14,14 @@ from rcc_integrations.reader.ingest import Adder
 if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.model.rcc_model import RCCModel
-    from rcc_integrations.reader.reader import RCCReader
 
 
-def repair_documents(reader: RCCReader, report: VerifyReport, grace: float) -> VerifyReport:
+def repair_documents(store: MemoryStore, model: RCCModel, report: VerifyReport, grace: float) -> VerifyReport:
     """Compress damaged documents again where text and model are at hand.
 
     Args:
-        reader: The reader.
+        store: The store.
+        model: The model at hand; documents of another one stay as they are.
         report: What `verify` with `repair` found.
         grace: As for `verify`.
 
@@ -29,16 +29,15 @@ def repair_documents(reader: RCCReader, report: VerifyReport, grace: float) -> V
         What was found and what a further check finds, as one; it names the documents that are still damaged, and those
         that are lost.
     """
-    model = reader.model
-    reader.store.discard_blobs(report.broken_blobs)
+    store.discard_blobs(report.broken_blobs)
     for damaged in report.damaged:
         if not damaged.text_intact:
             continue
         try:
-            _compress_again(reader.store, model, damaged)
+            _compress_again(store, model, damaged)
         except RCCError:
             continue
-    after = reader.store.verify(repair=True, grace=grace)
+    after = store.verify(repair=True, grace=grace)
     still = {(one.collection, one.document) for one in after.damaged}
     gone = [one for one in report.damaged if (one.collection, one.document) not in still]
     mended = [
