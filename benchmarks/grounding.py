@@ -16,10 +16,10 @@ from statistics import median
 from typing import Any
 
 from rcc_integrations import RCCModel, RCCReader
-from rcc_integrations.answer import Answer
-from rcc_integrations.grounding import Passage, grounded_grammar
 from rcc_integrations.model.grammar import Guide
-from rcc_integrations.support import find_support
+from rcc_integrations.reader.answer import Answer
+from rcc_integrations.routing.spans import Passage, grounded_grammar
+from rcc_integrations.routing.support import find_support
 
 #: Ways to answer; all are set beside the first.
 WAYS: dict[str, dict[str, Any]] = {

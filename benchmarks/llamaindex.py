@@ -29,9 +29,9 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from rcc_integrations import RCCModel, RCCReader
+from rcc_integrations.evaluation.embedder import Embedder
+from rcc_integrations.evaluation.metrics import best, contains, token_f1
 from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
-from rcc_integrations.training.evaluation.embedder import Embedder
-from rcc_integrations.training.evaluation.metrics import best, contains, token_f1
 
 TOKENS = 32
 QUESTIONS = [f"What does the text say about {thing}?" for thing in ("names", "numbers", "lists", "strings")]

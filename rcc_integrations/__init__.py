@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from rcc_integrations._version import __version__
 
 if TYPE_CHECKING:
-    from rcc_integrations.answer import Answer, AnswerStream, Source
     from rcc_integrations.config import RCCConfig
     from rcc_integrations.errors import RCCError
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.model.rcc_model import RCCModel
-    from rcc_integrations.reader import RCCReader
+    from rcc_integrations.reader.answer import Answer, AnswerStream, Source
+    from rcc_integrations.reader.reader import RCCReader
 
 _WHERE = {
-    "Answer": "rcc_integrations.answer",
-    "AnswerStream": "rcc_integrations.answer",
+    "Answer": "rcc_integrations.reader.answer",
+    "AnswerStream": "rcc_integrations.reader.answer",
     "MemoryStore": "rcc_integrations.memory.store",
     "RCCConfig": "rcc_integrations.config",
     "RCCError": "rcc_integrations.errors",
     "RCCModel": "rcc_integrations.model.rcc_model",
-    "RCCReader": "rcc_integrations.reader",
-    "Source": "rcc_integrations.answer",
+    "RCCReader": "rcc_integrations.reader.reader",
+    "Source": "rcc_integrations.reader.answer",
 }
 
 __all__ = [

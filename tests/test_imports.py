@@ -38,7 +38,7 @@ def test_public_names():
         ("rcc_integrations.files", "torch transformers bs4 pypdf docx"),
         ("rcc_integrations.memory.records", "torch transformers"),
         ("rcc_integrations.memory.store", "torch transformers"),
-        ("rcc_integrations.reader", "torch transformers"),
+        ("rcc_integrations.reader.reader", "torch transformers"),
     ],
 )
 def test_importing_pulls_in_no_more_than_it_must(module, absent):

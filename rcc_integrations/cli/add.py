@@ -14,10 +14,10 @@ from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import EmptyDocumentError, UnreadableFileError
 
 if TYPE_CHECKING:
-    from rcc_integrations.adding import AddReport
     from rcc_integrations.document import Document
     from rcc_integrations.files import Skipped, SourceFile
     from rcc_integrations.memory.records import DocumentRecord
+    from rcc_integrations.reader.ingest import AddReport
 
 _LISTED = 20
 

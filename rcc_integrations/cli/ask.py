@@ -14,7 +14,7 @@ from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rcc_integrations.answer import Answer, Source
+    from rcc_integrations.reader.answer import Answer, Source
 
 _SHOWN_CHARACTERS = 100
 
@@ -120,7 +120,7 @@ def search(
       rcc search handbook "ferry times" -k 3
     """  # noqa: D301
     settings = Settings.of(context, store)
-    from rcc_integrations.shelf import Shelves
+    from rcc_integrations.reader.collection_view import Shelves
 
     with Output(as_json) as out, settings.open_store() as opened:
         found = Shelves(opened).get(collection).search(query, k)

@@ -94,7 +94,7 @@ def pull(as_json: Json = False) -> None:
 
 def _compress_again(settings: Settings, report: VerifyReport, grace: float, out: Output) -> VerifyReport:
     """Compress damaged documents again; return what was found and is found now."""
-    from rcc_integrations.repair import repair_documents
+    from rcc_integrations.reader.repair import repair_documents
 
     with settings.open_reader(write=True) as reader, out.waiting("Compressing damaged documents again …"):
         return repair_documents(reader, report, grace)

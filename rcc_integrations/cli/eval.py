@@ -16,10 +16,10 @@ from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rcc_integrations.evaluation.results import Results
+    from rcc_integrations.evaluation.runner import Progress
     from rcc_integrations.model.rcc_model import RCCModel
     from rcc_integrations.training.data.sample import Sample
-    from rcc_integrations.training.evaluation.results import Results
-    from rcc_integrations.training.evaluation.runner import Progress
 
 _COMPOSED = 200
 _AGAIN = "Interrupted. What is done is kept: run the same command again to go on."
@@ -96,9 +96,9 @@ def evaluate(
     settings = Settings.of(context, None)
     settings = replace(settings, model=model) if model is not None else settings
     with Output(as_json, _AGAIN) as out:
-        from rcc_integrations.training.evaluation import conditions_for, write_report
-        from rcc_integrations.training.evaluation import evaluate as run
-        from rcc_integrations.training.evaluation.report import check_page, notes
+        from rcc_integrations.evaluation import conditions_for, write_report
+        from rcc_integrations.evaluation import evaluate as run
+        from rcc_integrations.evaluation.report import check_page, notes
 
         samples = _samples(data or [], composed, limit, seed)
         page = report or output / "evaluation.md"
@@ -118,7 +118,7 @@ def evaluate(
 
 
 def _samples(files: list[Path], composed: int | None, limit: int | None, seed: int) -> list[Sample]:
-    from rcc_integrations.training.evaluation import datasets
+    from rcc_integrations.evaluation import datasets
 
     if len({file.stem for file in files}) < len(files):
         raise ConfigError("Two data files have the same name, which is what tables call a set: rename one.")
@@ -177,7 +177,7 @@ def _told() -> Iterator[Callable[[Progress], None]]:
 
 
 def _show(out: Output, results: Results, written: list[Path]) -> None:
-    from rcc_integrations.training.evaluation import tables
+    from rcc_integrations.evaluation import tables
 
     rows = {of: tables.overall(results, of) for of in tables.sets(results)}
     if out.as_json:

@@ -12,7 +12,7 @@ from rcc_integrations.errors import ConfigError
 if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.model.rcc_model import RCCModel
-    from rcc_integrations.reader import RCCReader
+    from rcc_integrations.reader.reader import RCCReader
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
 Store = Annotated[
@@ -79,7 +79,7 @@ class Settings:
             StoreError: There is none, or it cannot be opened.
         """
         from rcc_integrations.memory.store import MemoryStore
-        from rcc_integrations.reader import RCCReader
+        from rcc_integrations.reader.reader import RCCReader
 
         if self.base is not None and self.model is not None:
             raise ConfigError("Give --model or --base, not both: a base is used without an adapter.")

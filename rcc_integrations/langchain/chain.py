@@ -9,10 +9,10 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.utils import AddableDict
 
-from rcc_integrations.answer import Source
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.langchain.chat_model import RCCChatModel
 from rcc_integrations.langchain.index import window_document
+from rcc_integrations.reader.answer import Source
 
 _MESSAGE = "message"
 

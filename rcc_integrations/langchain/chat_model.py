@@ -14,13 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from rcc_integrations import waiting
-from rcc_integrations.answer import Answer
+from rcc_integrations.chat.tools import check_whole, chosen
 from rcc_integrations.langchain import tools as tooling
-from rcc_integrations.langchain.base_model import PER_CALL, MemoryChatModel
 from rcc_integrations.langchain.outcome import message_of, usage_of
+from rcc_integrations.langchain.settings import PER_CALL, MemoryChatModel
 from rcc_integrations.langchain.structured import structured_output
-from rcc_integrations.tools import check_whole, chosen
+from rcc_integrations.reader import waiting
+from rcc_integrations.reader.answer import Answer
 
 
 class RCCChatModel(MemoryChatModel):

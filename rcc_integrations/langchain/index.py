@@ -15,11 +15,11 @@ from langchain_core.indexing import DeleteResponse, UpsertResponse
 from langchain_core.indexing.base import DocumentIndex
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
-from rcc_integrations.answer import Source
 from rcc_integrations.document import Document as RCCDocument
 from rcc_integrations.errors import UnknownCollectionError
 from rcc_integrations.memory.records import DocumentRecord
-from rcc_integrations.reader import RCCReader
+from rcc_integrations.reader.answer import Source
+from rcc_integrations.reader.reader import RCCReader
 
 
 class RCCDocumentIndex(DocumentIndex):

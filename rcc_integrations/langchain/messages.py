@@ -10,10 +10,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, FunctionMessage, SystemMessage, ToolMessage
 
-from rcc_integrations.chat import Role, Turn
-from rcc_integrations.conversation import Conversation
+from rcc_integrations.chat.conversation import Conversation
+from rcc_integrations.chat.tools import call_text
 from rcc_integrations.errors import ConfigError, UnreadableFileError
-from rcc_integrations.tools import call_text
+from rcc_integrations.reader.prompt import Role, Turn
 
 _ROLES: dict[str, Role] = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant",
                            "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip

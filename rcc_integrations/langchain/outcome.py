@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call
 
-from rcc_integrations.answer import Answer
-from rcc_integrations.tools import read_calls
+from rcc_integrations.chat.tools import read_calls
+from rcc_integrations.reader.answer import Answer
 
 
 def usage_of(answer: Answer) -> UsageMetadata:

@@ -13,7 +13,7 @@ from llama_index.core.program.streaming_utils import process_streaming_content_i
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import BaseTool
 
-from rcc_integrations.llamaindex.base_llm import MemoryLLM
+from rcc_integrations.llamaindex.settings import MemoryLLM
 
 
 class CallingLLM(MemoryLLM):

@@ -12,7 +12,7 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.schema import BaseNode, Document, IndexNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
-from rcc_integrations.llamaindex.contents import Contents
+from rcc_integrations.llamaindex.collection import Contents
 from rcc_integrations.llamaindex.nodes import Cut, Stored, as_node
 from rcc_integrations.llamaindex.struct import RCCMemoryStruct
 

@@ -13,8 +13,8 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span import active_span_id
 
-from rcc_integrations.adding import AddReport
-from rcc_integrations.watching import Step, Watch
+from rcc_integrations.reader.ingest import AddReport
+from rcc_integrations.reader.observer import Step, Watch
 
 dispatcher = get_dispatcher(__name__)
 

@@ -19,14 +19,14 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.async_twins import AsyncTwins
 from rcc_integrations.llamaindex.chat_engine import RCCChatEngine
-from rcc_integrations.llamaindex.contents import Contents
+from rcc_integrations.llamaindex.collection import Contents
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.opening import READER_OPTIONS, open_reader
 from rcc_integrations.llamaindex.query_engine import RCCQueryEngine
 from rcc_integrations.llamaindex.retriever import RCCMemoryRetriever
 from rcc_integrations.llamaindex.struct import STRUCT_TYPE, RCCMemoryStruct
 from rcc_integrations.llamaindex.whole import WholeDocuments
-from rcc_integrations.reader import RCCReader
+from rcc_integrations.reader.reader import RCCReader
 
 
 class RCCMemoryIndex(AsyncTwins):

@@ -19,11 +19,11 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from rcc_integrations import waiting
-from rcc_integrations.answer import Answer
+from rcc_integrations.chat.tools import check_whole
 from rcc_integrations.llamaindex.calling import CallingLLM
 from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
-from rcc_integrations.tools import check_whole
+from rcc_integrations.reader import waiting
+from rcc_integrations.reader.answer import Answer
 
 
 class RCCLLM(CallingLLM):

@@ -18,11 +18,11 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from rcc_integrations.answer import Answer
-from rcc_integrations.chat import Role, Turn
-from rcc_integrations.conversation import Conversation
+from rcc_integrations.chat.conversation import Conversation
+from rcc_integrations.chat.tools import call_text, read_calls
 from rcc_integrations.errors import ConfigError, UnreadableFileError
-from rcc_integrations.tools import call_text, read_calls
+from rcc_integrations.reader.answer import Answer
+from rcc_integrations.reader.prompt import Role, Turn
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "chatbot": "assistant", "model": "assistant",
                            "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip

@@ -18,11 +18,11 @@ from llama_index.core.schema import (
 )
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 
-from rcc_integrations.answer import Source
 from rcc_integrations.document import Document as RCCDocument
 from rcc_integrations.document import digest_of
 from rcc_integrations.llamaindex.whole import SUFFIX, whole
 from rcc_integrations.memory.records import DocumentRecord
+from rcc_integrations.reader.answer import Source
 
 #: Key of a stored document's metadata under which its node is kept, without text and metadata.
 NODE = "_llama_index"

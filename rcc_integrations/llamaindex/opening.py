@@ -8,7 +8,7 @@ from typing import Any
 from rcc_integrations.errors import ConfigError, FingerprintMismatchError, StoreError, UnknownCollectionError
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.struct import RCCMemoryStruct
-from rcc_integrations.reader import RCCReader
+from rcc_integrations.reader.reader import RCCReader
 
 #: Where the store is if nothing is said, as for the `rcc` command.
 DEFAULT_STORE = "memory"

@@ -20,13 +20,13 @@ from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from rcc_integrations.answer import Answer
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.messages import answer_of
 from rcc_integrations.llamaindex.nodes import window_nodes
 from rcc_integrations.llamaindex.retriever import RCCMemoryRetriever
 from rcc_integrations.llamaindex.synthesis import MODES, Ask, refining, synthesis
+from rcc_integrations.reader.answer import Answer
 
 if TYPE_CHECKING:
     from rcc_integrations.llamaindex.index import RCCMemoryIndex

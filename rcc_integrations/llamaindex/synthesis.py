@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from rcc_integrations.answer import Answer
+from rcc_integrations.reader.answer import Answer
 
 #: What to do if not all windows fit; see `RCCQueryEngine`.
 MODES = ("compact", "tree_summarize", "refine", "accumulate")

@@ -8,18 +8,18 @@ from random import Random
 
 import torch
 
-from rcc_integrations.answer import SUPPORTED
 from rcc_integrations.errors import DataError
-from rcc_integrations.grounding import Passage
+from rcc_integrations.evaluation.datasets import UNANSWERABLE
+from rcc_integrations.evaluation.metrics import best, contains
 from rcc_integrations.model.confidence import confidence, signals
 from rcc_integrations.model.evidence import Evidence
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.support import find_support
+from rcc_integrations.reader.answer import SUPPORTED
+from rcc_integrations.routing.spans import Passage
+from rcc_integrations.routing.support import find_support
 from rcc_integrations.training.data.composer import Composer
 from rcc_integrations.training.data.sample import Sample
-from rcc_integrations.training.evaluation.datasets import UNANSWERABLE
-from rcc_integrations.training.evaluation.metrics import best, contains
 
 #: Keeps weights of few questions small.
 _DECAY = 1.0

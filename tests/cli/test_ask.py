@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rcc_integrations.cli.clean import clean
-from rcc_integrations.reader import RCCReader
+from rcc_integrations.reader.reader import RCCReader
 from tests.cli.conftest import Rcc
 
 QUESTION = "When does the ferry to Holm leave?"

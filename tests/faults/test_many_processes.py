@@ -22,7 +22,7 @@ from rcc_integrations.errors import (
     RCCError,
     UnknownCollectionError,
 )
-from rcc_integrations.reader import RCCReader
+from rcc_integrations.reader.reader import RCCReader
 from tests.faults.support import open_reader, start, text_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by forking")

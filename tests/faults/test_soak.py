@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from rcc_integrations import RCCReader
-from rcc_integrations.answer import Answer
 from rcc_integrations.errors import EmptyCollectionError, GenerationError, UnknownCollectionError, UnknownDocumentError
-from rcc_integrations.request import Request
-from rcc_integrations.waiting import aanswer, answer, apieces
+from rcc_integrations.reader.answer import Answer
+from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.waiting import aanswer, answer, apieces
 from tests.faults.support import open_reader, text_of
 
 CACHE = 1 << 20

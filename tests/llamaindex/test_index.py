@@ -28,7 +28,7 @@ from rcc_integrations.errors import (
     UnknownDocumentError,
 )
 from rcc_integrations.llamaindex import RCCLLM, RCCMemoryIndex
-from rcc_integrations.request import Request
+from rcc_integrations.reader.request import Request
 from tests.llamaindex.conftest import ISLE, pages
 from tests.tiny import TEXT, tiny_model
 

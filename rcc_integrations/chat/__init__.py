@@ -1,0 +1,1 @@
+"""What every framework needs: conversations to requests, tools and objects by grammar."""

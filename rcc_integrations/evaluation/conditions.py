@@ -1,0 +1,130 @@
+"""`Condition`: one way to put a document before a question, and the list of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rcc_integrations.errors import ConfigError, suggest
+from rcc_integrations.evaluation import reading
+from rcc_integrations.evaluation.embedder import INSTALL, PACKAGE, installed
+from rcc_integrations.evaluation.material import Material
+from rcc_integrations.evaluation.reading import Reading
+from rcc_integrations.evaluation.retrieval import RANKINGS, retrieved
+from rcc_integrations.model.rcc_model import RCCModel
+
+#: Families of conditions, and what they are.
+FAMILIES = {
+    "memory": "memory of the document, one condition a ratio",
+    "grounded": "memory, answers held to words of the document, one condition a ratio",
+    "expand": "memory at the main ratio, but the best one or two windows in clear, without and with grounding",
+    "int8": "memory at the main ratio after its round trip through int8",
+    "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
+    "full": "full text in clear, read by the model's decoder",
+    "base": "full text in clear, read by the untouched base in its chat template",
+    "none": "no text",
+    "cut": "the text's beginning in clear, at as many positions as the memory takes",
+    "bm25": "windows that BM25 ranks best, in clear at equal positions",
+    "vector": "windows that vectors rank best, in clear at equal positions",
+    "bm25-short": "the same by BM25 with pieces of a sentence or two",
+    "vector-short": "the same by vectors with pieces of a sentence or two",
+    "shuffled": "memory of another document",
+}
+
+#: Windows in memory, beside the document's own only.
+MANY = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to put a document before a question.
+
+    Args:
+        name: Short name, such as `memory-r4`.
+        family: One of `FAMILIES`.
+        label: What tables call it.
+        read: Takes the material and a document's number and gives a reading for each of its questions.
+        ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` without.
+        windows: Windows in memory, where their number is set.
+        by_base: Whether the untouched base answers instead of the model.
+    """
+
+    name: str
+    family: str
+    label: str
+    read: Callable[[Material, int], list[Reading]]
+    ratio: int | None = None
+    windows: int | None = None
+    by_base: bool = False
+
+    def missing(self) -> str | None:
+        """Return why this condition cannot be run on this machine, or `None`."""
+        if self.family.startswith("vector") and installed() is None:
+            return f"{PACKAGE} is not installed: {INSTALL}"
+        return None
+
+
+def main_ratio(model: RCCModel, ratios: Sequence[int] = ()) -> int:
+    """Return the ratio of the conditions that have only one: the model's own, or the first given if it is not there."""
+    return model.config.ratio if not ratios or model.config.ratio in ratios else ratios[0]
+
+
+def conditions_for(model: RCCModel, ratios: Sequence[int] = (), families: Sequence[str] = ()) -> list[Condition]:
+    """Return conditions for a model.
+
+    Args:
+        model: The model.
+        ratios: Ratios of memory; by default those that the model was trained for, and 1 where that is exact.
+        families: Which of `FAMILIES`; all if none is given.
+
+    Raises:
+        ConfigError: If a ratio cannot be used or there is no such family.
+    """
+    if unknown := [family for family in families if family not in FAMILIES]:
+        raise ConfigError(f"There is no condition {unknown[0]!r}.{suggest(unknown[0], list(FAMILIES), 'conditions')}")
+    exact = {1} if model.config.injection == "kv" else set()
+    ratios = list(ratios) or sorted(exact | {model.config.ratio} | set(model.config.ratios))
+    for ratio in ratios:
+        model.check_ratio(ratio, untrained=True)
+    made = _all(model, list(dict.fromkeys(ratios)), main_ratio(model, ratios))
+    return [condition for condition in made if not families or condition.family in families]
+
+
+def _all(model: RCCModel, ratios: Sequence[int], main: int) -> list[Condition]:
+    found = []
+    for ratio in ratios:
+        exact = ratio == 1 and model.config.injection == "kv"
+        note = "" if exact or ratio in model.config.ratios else ", not trained"
+        label = f"memory, ratio {ratio}{note}"
+        found.append(Condition(f"memory-r{ratio}", "memory", label, partial(reading.memory, ratio=ratio), ratio))
+    for ratio in ratios:
+        verbatim = partial(reading.grounded, ratio=ratio)
+        found.append(Condition(f"grounded-r{ratio}", "grounded", f"memory, ratio {ratio}, grounded", verbatim, ratio))
+    for most, held in ((1, False), (2, False), (1, True)):
+        name = f"{'grounded-' if held else ''}expand-{most}-r{main}"
+        label = f"memory, ratio {main}, {most} in clear{', grounded' if held else ''}"
+        clear = partial(reading.expanded, ratio=main, most=most, held=held)
+        found.append(Condition(name, "expand", label, clear, main))
+    whole = partial(reading.memory, ratio=main, int8=True)
+    found.append(Condition(f"int8-r{main}", "int8", f"memory, ratio {main}, stored as int8", whole, main))
+    for windows in MANY:
+        among = partial(reading.beside_others, ratio=main, windows=windows)
+        label = f"memory, ratio {main}, {windows} windows in all"
+        found.append(Condition(f"windows-{windows}-r{main}", "windows", label, among, main, windows))
+    base = partial(reading.full_text, by_base=True)
+    found += [
+        Condition("full", "full", "full text, same decoder", reading.full_text),
+        Condition("base", "base", "full text, untouched base", base, by_base=True),
+        Condition("none", "none", "no text", reading.no_text),
+        Condition(f"cut-r{main}", "cut", "text cut to equal positions", partial(reading.cut_text, ratio=main), main),
+    ]
+    for short in (False, True):
+        for ranking, title in RANKINGS.items():
+            family = f"{ranking}{'-short' if short else ''}"
+            label = f"best {'sentences' if short else 'windows'} by {title}, equal positions"
+            read = partial(retrieved, ratio=main, ranking=ranking, short=short)
+            found.append(Condition(f"{family}-r{main}", family, label, read, main))
+    other = partial(reading.shuffled, ratio=main)
+    found.append(Condition(f"shuffled-r{main}", "shuffled", "memory of another document", other, main))
+    return found

@@ -1,0 +1,1 @@
+"""Asking and adding: `RCCReader` and its parts."""

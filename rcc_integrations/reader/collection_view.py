@@ -1,0 +1,165 @@
+"""A collection as the reader holds it in RAM: its windows in order, and the router over their texts."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
+from rcc_integrations.memory.store import MemoryStore
+from rcc_integrations.reader.answer import Source
+from rcc_integrations.routing.spans import Passage
+from rcc_integrations.routing.word_router import Route, Router
+
+#: Collections that are held at once; the one not used for longest makes room.
+_HELD = 16
+_TRIES = 5
+#: So many characters may belong to two neighbouring windows: tokenizers cut some characters into several tokens.
+_SHARED = 16
+
+
+class Shelf:
+    """One revision of a collection.
+
+    Args:
+        snapshot: The collection and its documents.
+        texts: The text of every document.
+    """
+
+    def __init__(self, snapshot: Snapshot, texts: Sequence[str]) -> None:
+        self.collection: CollectionRecord = snapshot.collection
+        self.windows: list[WindowRecord] = []
+        self._owners: list[DocumentRecord] = []
+        self._texts: list[str] = []
+        self._ranges: dict[str, range] = {}
+        for document, text in zip(snapshot.documents, texts, strict=True):
+            _check_spans(document, text)
+            first = len(self.windows)
+            self.windows += document.windows
+            self._owners += [document] * len(document.windows)
+            self._texts += [text[window.start : window.end] for window in document.windows]
+            self._ranges[document.id] = range(first, len(self.windows))
+
+    @cached_property
+    def router(self) -> Router:
+        """The router over all windows."""
+        return Router(self._texts)
+
+    def numbers(self, documents: Iterable[str] | None = None) -> Sequence[int]:
+        """Return the numbers of all windows, or of those of some documents.
+
+        Raises:
+            UnknownDocumentError: The collection lacks one of them.
+        """
+        if documents is None:
+            return range(len(self.windows))
+        chosen: list[int] = []
+        for document in dict.fromkeys([documents] if isinstance(documents, str) else documents):
+            if document not in self._ranges:
+                raise UnknownDocumentError(document, self.collection.name, list(self._ranges))
+            chosen += self._ranges[document]
+        return sorted(chosen)
+
+    def route(self, question: str, numbers: Sequence[int], room: int, most: int | None) -> Route:
+        """Choose among some windows; see `Router.route`."""
+        return self.router.route(question, numbers, [window.slots for window in self.windows], room, most)
+
+    def search(self, query: str, k: int, documents: Iterable[str] | None = None) -> list[Source]:
+        """Return the windows that share most with a query, best first; those that share nothing are left out."""
+        scores = self.router.scores(query)
+        best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
+        return [self.source(number, float(scores[number])) for number in best[: max(k, 0)]]
+
+    def passages(self, numbers: Sequence[int], scores: Sequence[float] | np.ndarray) -> list[Passage]:
+        """Return the texts of some windows, those that follow one another in a document as one.
+
+        Args:
+            numbers: The windows, in order.
+            scores: How well each window of the collection fits the question; a passage has that of its best.
+        """
+        found: list[Passage] = []
+        last = None
+        for number in numbers:
+            window, owner, score = self.windows[number], self._owners[number], float(scores[number])
+            before = found[-1] if found and last == number - 1 and self._owners[number - 1] is owner else None
+            if before is not None and before.start + len(before.text) == window.start:
+                joined = Passage(owner.id, before.start, before.text + self._texts[number], max(before.score, score))
+                found[-1] = joined
+            else:
+                found.append(Passage(owner.id, window.start, self._texts[number], score))
+            last = number
+        return found
+
+    def window_text(self, number: int) -> str:
+        """Return the text of a window."""
+        return self._texts[number]
+
+    def source(self, number: int, score: float) -> Source:
+        """Return a window as a source."""
+        window, owner = self.windows[number], self._owners[number]
+        return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata))
+
+
+def _check_spans(document: DocumentRecord, text: str) -> None:
+    """Refuse windows that cannot have been cut from a text: a few bytes of records could stand for endless copies.
+
+    Raises:
+        CorruptBlobError: The record counts other characters than the text has, or its windows overlap.
+    """
+    if document.characters != len(text):
+        raise CorruptBlobError(
+            f"The record of document {document.id!r} tells of {document.characters} characters; its text has "
+            f"{len(text)}. Add the document again."
+        )
+    for before, window in itertools.pairwise(document.windows):
+        if window.start < before.end - _SHARED:
+            raise CorruptBlobError(
+                f"Windows of document {document.id!r} overlap: characters {before.start} to {before.end} and "
+                f"{window.start} to {window.end}. Add the document again."
+            )
+
+
+class Shelves:
+    """Keeps the collections that were used last, each at its newest revision.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._held: dict[str, Shelf] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Shelf:
+        """Return a collection as it is now.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        record = self._store.collection(name)
+        with self._lock:
+            held = self._held.get(record.uid)
+            if held is not None and held.collection == record:
+                self._held[record.uid] = self._held.pop(record.uid)
+                return held
+        for attempt in range(_TRIES):
+            snapshot = self._store.snapshot(name)
+            try:
+                shelf = Shelf(snapshot, [self._store.text(document.text_key) for document in snapshot.documents])
+                break
+            except BlobsMissingError:
+                # A document was replaced between the two reads.
+                if attempt == _TRIES - 1 or self._store.collection(name).revision == snapshot.collection.revision:
+                    raise
+        with self._lock:
+            self._held.pop(record.uid, None)
+            self._held[record.uid] = shelf
+            while len(self._held) > _HELD:
+                del self._held[next(iter(self._held))]
+        return shelf

@@ -1,0 +1,118 @@
+"""`Request`: everything about one answer that is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rcc_integrations.errors import ConfigError
+from rcc_integrations.model.options import GenerationOptions
+from rcc_integrations.reader.observer import Watch
+from rcc_integrations.reader.prompt import Turn, merged
+
+#: Options of `RCCReader.ask` that are a request's own.
+_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Memory to answer from.
+
+    Args:
+        collection: Name of the collection.
+        documents: Ids of the documents; all if not given.
+        max_windows: The most windows of it; what the model was trained with if not given.
+        windows: Keys of the windows; all if not given. Those that are gone by then are left out.
+
+    Raises:
+        ConfigError: If `max_windows` is not a whole number above 0.
+    """
+
+    collection: str
+    documents: tuple[str, ...] | None = None
+    max_windows: int | None = None
+    windows: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        most = self.max_windows
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+            raise ConfigError(f"max_windows must be a whole number of at least 1; it is {most!r}.")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question, or a conversation, and how it is to be answered.
+
+    Args:
+        question: What windows are chosen by; without `turns` also what is asked.
+        parts: Memories to answer from, in order; without any, the base model answers, as a plain chat model.
+        turns: The whole conversation; the question alone in the model's own template if not given.
+        options: How to generate.
+        grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
+        sources: How many windows to name.
+        grounded: Hold the answer to words that stand in the texts in memory, a passage or a list of them, or
+            `not stated`.
+        expand: So many of the windows that fit the question best are read in clear instead of from memory.
+        min_confidence: Answer `not stated` if the answer's confidence is below this.
+        watch: Told of the steps of the work, in the thread that does it.
+
+    Raises:
+        ConfigError: If the question is empty, `sources` or `expand` is not a whole number from 0, `min_confidence` not
+            a number from 0 to 1, or if what is grounded or has a least confidence has a grammar too, or no collection.
+    """
+
+    question: str
+    parts: tuple[Part, ...] = ()
+    turns: tuple[Turn, ...] | None = None
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    grammar: Any = None
+    sources: int = 3
+    grounded: bool = False
+    expand: int = 0
+    min_confidence: float = 0.0
+    watch: Watch | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):
+            raise ConfigError(f"The question is empty: {self.question!r}.")
+        for name, count in (("sources", self.sources), ("expand", self.expand)):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise ConfigError(f"{name} must be a whole number of at least 0; it is {count!r}.")
+        least = self.min_confidence
+        if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least <= 1:
+            raise ConfigError(f"min_confidence must be a number from 0 to 1; it is {least!r}.")
+        free = self.grammar is None and bool(self.parts)
+        if self.grounded and not free:
+            raise ConfigError(
+                "A grounded answer is held to the texts in memory: it needs a collection, and takes no grammar beside."
+            )
+        if least and not free:
+            raise ConfigError(
+                "min_confidence asks whether the documents answer the question: it needs a collection, and takes no "
+                "grammar beside."
+            )
+
+    @property
+    def alone(self) -> str | None:
+        """The question, if there is nothing beside it: it is put in the words that the model was trained on."""
+        if self.turns is None:
+            return self.question
+        turns = merged(self.turns)
+        return turns[0].content if self.parts and len(turns) == 1 and turns[0].role == "user" else None
+
+    @classmethod
+    def about(cls, collection: str, question: str, options: dict[str, Any]) -> Request:
+        """Make the request of `RCCReader.ask`.
+
+        Args:
+            collection: Name of the collection.
+            question: The question.
+            options: As `RCCReader.ask` takes them.
+        """
+        options = dict(options)
+        documents = options.pop("documents", None)
+        if documents is not None:
+            documents = (documents,) if isinstance(documents, str) else tuple(documents)
+        part = Part(collection, documents, options.pop("max_windows", None))
+        own = {name: options.pop(name) for name in _OWN if name in options}
+        return cls(question, (part,), options=GenerationOptions().but(**options), **own)

@@ -1,0 +1,101 @@
+"""Grounded answers: held, token by token, to what stands verbatim in the texts whose memories are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rcc_integrations.config import MOST_SPANS, NOT_STATED, SEPARATORS
+from rcc_integrations.reader.answer import Span
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.grammar import Grammar
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A part of a document whose memory is read: one window, or several that follow one another.
+
+    Args:
+        document: Id of the document.
+        start: Its first character in the document's text.
+        text: The text.
+        score: How well its words fit the question; of equal spans the one in the best passage is named.
+    """
+
+    document: str
+    start: int
+    text: str
+    score: float = 0.0
+
+
+def grounded_grammar(passages: Sequence[Passage]) -> Grammar:
+    """Return the grammar of all answers that are whole words of one passage, lists of such, or `NOT_STATED`.
+
+    Args:
+        passages: At least one, none empty.
+    """
+    from rcc_integrations.model.grammar import Grammar
+
+    return Grammar.verbatim(list(dict.fromkeys(passage.text for passage in passages)), NOT_STATED)
+
+
+def find_spans(answer: str, passages: Sequence[Passage]) -> tuple[Span, ...]:
+    """Return where an answer stands verbatim: in one piece if it does, otherwise item by item of a list.
+
+    Args:
+        answer: The answer.
+        passages: Where to look; of several places those at word boundaries, in the best passage, are taken first.
+
+    Returns:
+        As few spans as will do, in the order of the items; none if the answer, or one item of it, stands nowhere.
+    """
+    # What is left of the answer after so many characters, with the spans of what is before: the fewest spans first.
+    reached: dict[int, tuple[Span, ...]] = {0: ()}
+    for _ in range(MOST_SPANS):
+        ahead: dict[int, tuple[Span, ...]] = {}
+        for start, spans in reached.items():
+            if span := find_span(answer[start:], passages):
+                return (*spans, span)
+            for end, after in _cuts(answer, start):
+                if after not in ahead and (span := find_span(answer[start:end], passages)):
+                    ahead[after] = (*spans, span)
+        reached = ahead
+    return ()
+
+
+def find_span(answer: str, passages: Sequence[Passage]) -> Span | None:
+    """Return where an answer stands verbatim, at word boundaries if there is such a place; `None` if nowhere.
+
+    Args:
+        answer: The answer.
+        passages: Where to look.
+    """
+    if not answer:
+        return None
+    found: list[tuple[bool, float, int, Span]] = []
+    for order, passage in enumerate(passages):
+        for at in _occurrences(answer, passage.text):
+            start, end = passage.start + at, passage.start + at + len(answer)
+            whole = not _splits(passage.text, at) and not _splits(passage.text, at + len(answer))
+            found.append((whole, passage.score, -order, Span(passage.document, start, end)))
+    return max(found, key=lambda each: each[:3])[3] if found else None
+
+
+def _cuts(answer: str, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where an item that begins at `start` may end, and where the next would begin."""
+    for separator in SEPARATORS:
+        for at in _occurrences(separator, answer[start + 1 :]):
+            yield start + 1 + at, start + 1 + at + len(separator)
+
+
+def _occurrences(part: str, text: str) -> Iterator[int]:
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
+
+
+def _splits(text: str, at: int) -> bool:
+    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
