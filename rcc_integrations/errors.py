@@ -57,6 +57,10 @@ class StoreReadOnlyError(StoreError):
     """A write was asked of a store that is open, or only readable, for reading."""
 
 
+class StoreAccessError(StoreError):
+    """A part of the store cannot be read now: permissions, open files, the disk. It says nothing of the content."""
+
+
 class CorruptBlobError(StoreError):
     """A stored memory, text or record does not pass its check."""
 

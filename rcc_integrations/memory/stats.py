@@ -58,5 +58,5 @@ def collect(index: Index, contents: Contents) -> StoreStats:
         blob_bytes=use.blobs,
         text_bytes=use.texts,
         index_bytes=index.size(),
-        size_limit=contents.size_limit,
+        size_limit=contents.room.limit,
     )

@@ -39,7 +39,8 @@ class AddReport:
     Args:
         added: Ids of new documents.
         replaced: Ids of documents that had changed.
-        unchanged: Ids of documents that were there as they are.
+        unchanged: Ids of documents that were there as they are, whole.
+        restored: Ids of documents that were there unchanged, but whose text or memories were gone or damaged.
         skipped: Pairs of id and reason.
         windows_compressed: Windows that went through the encoder.
         windows_reused: Windows of added and replaced documents that were in the store already.
@@ -50,6 +51,7 @@ class AddReport:
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     windows_compressed: int = 0
     windows_reused: int = 0
@@ -77,6 +79,7 @@ class Ingester:
         collection: The collection's record.
         ratio: Its compression ratio.
         on_progress: Called after every batch and document.
+        again: Compress documents that are there unchanged as well, as far as their memories are not stored.
     """
 
     def __init__(
@@ -86,10 +89,13 @@ class Ingester:
         collection: CollectionRecord,
         ratio: int,
         on_progress: Callable[[Progress], None] | None = None,
+        *,
+        again: bool = False,
     ) -> None:
+        self._again = again
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
-        self._known = {record.id: record for record in store.documents(collection.name)}
+        self._known = {record.id: record for record in store.documents(collection)}
         self._jobs: list[_Job] = []
         self._total = 0
         self.report = AddReport()
@@ -125,7 +131,8 @@ class Ingester:
 
     def _take(self, source: Document | Readable) -> None:
         known = self._known.get(check_document_id(source.id))
-        if known is not None and known.digest == source.digest:
+        same = known is not None and not self._again and known.digest == source.digest
+        if same and known is not None and self._store.is_whole(known):
             self.report.unchanged.append(source.id)
             self._tell(source.id)
             return
@@ -161,7 +168,8 @@ class Ingester:
         for attempt in range(_TRIES):
             try:
                 self._store.put_document(
-                    self._collection.name,
+                    # The record, not the name: another collection may have that by now.
+                    self._collection,
                     document.id,
                     document.text,
                     windows=records,
@@ -175,8 +183,15 @@ class Ingester:
                 if attempt == _TRIES - 1:
                     raise
                 self._compress([job])
-        (self.report.replaced if document.id in self._known else self.report.added).append(document.id)
+        self._list(document).append(document.id)
         self._tell(document.id)
+
+    def _list(self, document: Document) -> list[str]:
+        """Return the list of the report that a document belongs to which was put."""
+        known = self._known.get(document.id)
+        if known is None:
+            return self.report.added
+        return self.report.restored if known.digest == document.digest else self.report.replaced
 
     def _compress(self, jobs: Iterable[_Job]) -> None:
         """Compress those windows that are not stored; what is done is durable batch by batch."""
@@ -188,9 +203,11 @@ class Ingester:
         stored = self._store.has_blobs(wanted)
         missing = [key for key in wanted if key not in stored]
         self.report.windows_reused += windows - len(missing)
+        if missing:
+            self._model.check_weights()
         for numbers, memories in self._model.compress_batches([wanted[key][0] for key in missing], self._ratio):
             blobs = {missing[number]: memory for number, memory in zip(numbers, memories, strict=True)}
-            self._store.put_blobs(blobs, storage=self._collection.storage)
+            self._store.put_blobs(blobs, storage=self._collection.storage, fingerprint=self._collection.fingerprint)
             self.report.windows_compressed += len(numbers)
             self.report.tokens_compressed += sum(len(wanted[key][0]) for key in blobs)
             self._tell(wanted[missing[numbers[0]]][1])
@@ -198,5 +215,6 @@ class Ingester:
     def _tell(self, document: str) -> None:
         if self._on_progress is not None:
             report = self.report
-            done = len(report.added) + len(report.replaced) + len(report.unchanged) + len(report.skipped)
+            done = len(report.added) + len(report.replaced) + len(report.unchanged)
+            done += len(report.restored) + len(report.skipped)
             self._on_progress(Progress(document, done, self._total, report.tokens_compressed))

@@ -34,6 +34,7 @@ def load_prefix(
     Raises:
         BlobsMissingError: A memory is not in the store (any more).
         CorruptBlobError: A memory is not what was stored, or does not fit the model.
+        FingerprintMismatchError: A memory was made by another model.
     """
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
     entries = []
@@ -45,7 +46,8 @@ def load_prefix(
             )
         entries.append(layout.entries(window.tokens))
     most = [most_bytes(spec, count) for count in entries]
-    blobs = store.get_blobs([window.key for window in windows], most=most)
+    made_by = model.fingerprint(ratio)
+    blobs = store.get_blobs([window.key for window in windows], most=most, fingerprint=made_by)
 
     def load(number: int, places: dict[str, Tensor]) -> None:
         stored = next(blobs)
