@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -73,4 +74,9 @@ def command_page() -> str:
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="rcc", title="The rcc command")
     # Examples in help texts are indented blocks behind the mark that keeps click from wrapping them.
-    return re.sub(r"^(\* `[^`]*?) <\S+?>`", r"\1`", text.replace("\b\n", ""), flags=re.M)
+    text = re.sub(r"^(Examples?:)\n((?:  .*\n)+)", _fenced, text.replace("\b\n", ""), flags=re.M)
+    return re.sub(r"^(\* `[^`]*?) <\S+?>`", r"\1`", text, flags=re.M)
+
+
+def _fenced(match: re.Match[str]) -> str:
+    return f"{match[1]}\n\n```sh\n{textwrap.dedent(match[2])}```\n"
