@@ -159,5 +159,6 @@ def test_questions_without_end_leave_nothing_behind(tmp_path: Path, questions: i
         # What was given up must not go on: nothing stands in the way of a question now.
         reader.add("after", {"first": text_of(random.Random(0))})
         request = Request.about("after", "Which boat?", {"max_new_tokens": 2})
-        assert answer(reader, request, timeout=60).usage.windows
-    assert not [thread for thread in threading.enumerate() if thread.name == "rcc-batcher" and thread.is_alive()]
+        assert reader.submit(request).result(timeout=60).usage.windows
+        thread = reader._batcher._thread
+    assert thread is not None and not thread.is_alive()
