@@ -115,7 +115,13 @@ def calibrate(judged: Sequence[Judged]) -> tuple[float, ...]:
 
 #: Headings of `Declining.cells`.
 COLUMNS = (
-    "min_confidence", "abstained on unanswerable", "precision", "recall", "answers given", "of these correct")  # fmt: skip
+    "min_confidence",
+    "abstained on unanswerable",
+    "precision",
+    "recall",
+    "answers given",
+    "of these correct",
+)
 
 
 @dataclass(frozen=True)
