@@ -123,6 +123,7 @@ def search(
     from rcc_integrations.reader.collection_view import CollectionCache
 
     with Output(as_json) as out, settings.open_store() as opened:
+        query = _checked(query)
         found = CollectionCache(opened).get(collection).search(query, k)
         if as_json:
             from dataclasses import asdict
@@ -137,7 +138,7 @@ def search(
 def _question(given: str | None) -> str:
     """Return the question, from standard input if it is not given."""
     if given is not None and given != "-":
-        return given
+        return _checked(given)
     if given is None and sys.stdin.isatty():
         raise typer.BadParameter(
             "there is none: give it after the collection, or through a pipe", param_hint="'QUESTION'"
@@ -146,6 +147,18 @@ def _question(given: str | None) -> str:
         return typer.get_binary_stream("stdin").read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"The question on standard input is not UTF-8: {error}.") from error
+
+
+def _checked(question: str) -> str:
+    """Return a question that came as an argument, if its bytes are text."""
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"What is asked is not UTF-8: there is a byte 0x{ord(question[error.start]) & 0xFF:02x} at position "
+            f"{error.start}. Give it as UTF-8."
+        ) from None
+    return question
 
 
 def _show(out: Output, answer: Answer) -> None:

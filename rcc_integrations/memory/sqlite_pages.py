@@ -6,6 +6,8 @@ given: nothing else on a page is trusted.
 
 from __future__ import annotations
 
+import mmap
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -148,7 +150,7 @@ class Log:
         size: Bytes of a page.
     """
 
-    def __init__(self, data: bytes, size: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, size: int) -> None:
         #: The newest content of every page that the log has, by number.
         self.newest: dict[int, bytes] = {}
         #: Frames behind the last one that SQLite takes, though they were written by the same log: changes that it
@@ -231,6 +233,7 @@ def _width(kind: int) -> int | None:
     return {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}.get(kind)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | mmap.mmap:
     with open(path, "rb") as file:
-        return file.read(MOST)
+        size = min(os.fstat(file.fileno()).st_size, MOST)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""

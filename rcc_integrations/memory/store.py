@@ -429,6 +429,10 @@ class MemoryStore:
 
     # Care
 
+    def holds_files(self) -> bool:
+        """Tell whether there is any file of a memory or text, whatever the index says."""
+        return self._layout.first_part() is not None
+
     def stats(self) -> StoreStats:
         """Return counts and sizes."""
         from rcc_integrations.memory.stats import collect

@@ -46,6 +46,8 @@ class AddReport:
         windows_reused: Windows of added and replaced documents that were in the store already.
         tokens_compressed: Tokens of the windows that went through the encoder.
         seconds: How long it took.
+        collection: The collection's record as it was before; with it, the very collection is meant, whatever it is
+            called by now.
     """
 
     added: list[str] = field(default_factory=list)
@@ -57,10 +59,11 @@ class AddReport:
     windows_reused: int = 0
     tokens_compressed: int = 0
     seconds: float = 0.0
+    collection: CollectionRecord | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and numbers."""
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "collection"}
 
 
 @dataclass
@@ -98,7 +101,7 @@ class Ingester:
         self._known = {record.id: record for record in store.documents(collection)}
         self._jobs: list[_Job] = []
         self._total = 0
-        self.report = AddReport()
+        self.report = AddReport(collection=collection)
 
     def add(self, sources: Sequence[Document | Readable], *, skip: bool) -> AddReport:
         """Add documents; those that are there unchanged cost nothing.

@@ -248,7 +248,7 @@ def test_a_clock_that_jumps_takes_nothing_in_use(tmp_path: Path, monkeypatch: py
             return first
 
         # Between a memory's temporary file and its place; then between memories and their document.
-        for number, (holder, name) in enumerate([(contents.blobs, "write_temp"), (contents, "put_blobs")]):
+        for number, (holder, name) in enumerate([(contents.blobs.folder, "write_temp"), (contents.blobs, "put")]):
             monkeypatch.setattr(holder, name, beside(getattr(holder, name)))
             batch = {f"{number} {id}": f"{number} {text}" for id, text in texts.items()}
             assert reader.add("notes", batch).added == list(batch) and len(repairs) == number + 1

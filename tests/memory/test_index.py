@@ -257,7 +257,7 @@ def test_harmless_settings_of_others_are_replaced_by_ours(folder: Path) -> None:
 @pytest.mark.parametrize("data", [b"garbage" * 1000, b"", b"SQLite format 3\x00" + bytes(4096)])
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "cache.db").write_bytes(data)
-    with pytest.raises(StoreFormatError, match="damaged|not whole"):
+    with pytest.raises(StoreFormatError, match=r"damaged|not whole"):
         Index(tmp_path)
     assert (tmp_path / "cache.db").read_bytes() == data
 
