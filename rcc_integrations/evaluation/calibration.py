@@ -114,7 +114,14 @@ def calibrate(judged: Sequence[Judged]) -> tuple[float, ...]:
 
 
 #: Headings of `Declining.cells`.
-COLUMNS = ("min_confidence", "abstained on unanswerable", "precision", "recall", "answers given", "of these correct")
+COLUMNS = (
+    "min_confidence",
+    "abstained on unanswerable",
+    "precision",
+    "recall",
+    "answers given",
+    "of these correct",
+)
 
 
 @dataclass(frozen=True)
@@ -151,14 +158,8 @@ class Declining:
         """Return a row of a table under `COLUMNS`."""
         given = self.asked - self.declined
         right = f"{self.right} ({self.right / given:.0%})" if given else "–"
-        return (
-            f"{self.threshold:.1f}",
-            f"{self.caught} of {self.unanswerable}",
-            f"{self.precision:.2f}",
-            f"{self.recall:.2f}",
-            f"{given} of {self.asked}",
-            right,
-        )
+        return (f"{self.threshold:.1f}", f"{self.caught} of {self.unanswerable}", f"{self.precision:.2f}",
+                f"{self.recall:.2f}", f"{given} of {self.asked}", right)  # fmt: skip
 
 
 def declining(judged: Sequence[Judged], weights: Sequence[float], threshold: float) -> Declining:
