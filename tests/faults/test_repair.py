@@ -473,3 +473,66 @@ def leak_page(path: Path) -> None:
 
 def test_the_model_of_the_tests_is_the_one_that_stores_were_made_by() -> None:
     assert model().fingerprint(4) != tiny_model(seed=5).fingerprint(4)
+
+
+# Under constant change
+
+
+def test_questions_to_a_collection_that_changes_all_the_time_are_answered(path: Path) -> None:
+    stop, changes = threading.Event(), [0]
+
+    def change() -> None:
+        with open_reader(path) as writer:
+            while not stop.is_set():
+                writer.add("boats", {"d0.md": TEXTS[f"d{changes[0] % 9 + 1}.md"]})
+                changes[0] += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        with open_reader(path) as reader:
+            for number in range(12):
+                answer = reader.ask("boats", f"Which boat is number {number}?", max_new_tokens=1, max_windows=100)
+                assert answer.usage.windows > 0
+    finally:
+        stop.set()
+        thread.join()
+    assert changes[0] > 1
+
+
+def test_a_collection_that_changes_too_fast_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rcc_integrations.errors import BlobsMissingError
+    from rcc_integrations.reader import answering, collection_view
+
+    with open_reader(path) as reader, open_reader(path) as writer:
+        real, place = reader.store.text, [0]
+
+        def change_first(key: str) -> str:
+            """Every text goes between the look at its collection and the look at itself."""
+            place[0] += 1
+            writer.add("boats", {f"d{place[0] % 10}.md": f"text {place[0]}"})
+            return real(key)
+
+        monkeypatch.setattr(reader.store, "text", change_first)
+        for module in (answering, collection_view):
+            monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+        with pytest.raises(StoreError, match="kept changing") as found:
+            reader.ask("boats", "Which boat?", max_new_tokens=1)
+        assert not isinstance(found.value, BlobsMissingError) and "verify" not in str(found.value)
+
+
+def test_adding_goes_on_where_a_collection_is_renamed(path: Path) -> None:
+    with open_reader(path) as reader, open_reader(path) as other:
+        names = iter(["one", "two", "three", "four"])
+
+        def rename(progress: Any) -> None:
+            if progress.documents in (1, 4):
+                collections = {record.uid: record.name for record in other.collections()}
+                other.rename(collections[uid], next(names))
+
+        uid = reader.store.collection("boats").uid
+        texts = {f"new {number}": f"{text} {number}" for number, text in enumerate(TEXTS.values())}
+        report = reader.add("boats", texts, on_progress=rename)
+        assert report.added == list(texts) and report.collection is not None
+        assert len(reader.store.documents(report.collection)) == 20
+        assert {record.uid for record in reader.collections()} >= {uid} and reader.verify(grace=0).ok
