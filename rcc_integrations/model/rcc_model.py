@@ -503,7 +503,7 @@ class RCCModel(nn.Module):
             return generate(
                 self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker,
-                declining=self._declining, processors=processors, **more,
+                declining=self._declining, processors=processors, grammars=grammars, **more,
             )  # fmt: skip
 
     def confidence(self, generation: Generation) -> float:
