@@ -13,9 +13,9 @@ from pathlib import Path
 from rcc_integrations import RCCModel
 from rcc_integrations.cli.calibrate import THRESHOLDS
 from rcc_integrations.evaluation import datasets
+from rcc_integrations.evaluation.calibration import COLUMNS, Judged, answered, declining, questions
 from rcc_integrations.evaluation.tables import markdown
 from rcc_integrations.model.confidence import confidence
-from rcc_integrations.training.calibration import COLUMNS, Judged, answered, declining, questions
 
 DATA = Path(__file__).parent / "data" / "dev_qa.jsonl"
 #: Other documents than those that the default model was calibrated on.

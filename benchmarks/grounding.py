@@ -18,7 +18,8 @@ from typing import Any
 from rcc_integrations import RCCModel, RCCReader
 from rcc_integrations.model.grammar import Guide
 from rcc_integrations.reader.answer import Answer
-from rcc_integrations.routing.spans import Passage, grounded_grammar
+from rcc_integrations.reader.grounding import grounded_grammar
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.support import find_support
 
 #: Ways to answer; all are set beside the first.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rcc_integrations.chat import tools
 from rcc_integrations.model.options import GenerationOptions
-from rcc_integrations.reader.answering import ratio_of
+from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.prompt import Role, Turn
 from rcc_integrations.reader.reader import RCCReader
 from rcc_integrations.reader.request import Part, Request

@@ -49,8 +49,7 @@ def calibrate(
     with Output(as_json) as out:
         from rcc_integrations.cli.eval import load
         from rcc_integrations.config import RCCConfig
-        from rcc_integrations.evaluation import datasets
-        from rcc_integrations.training import calibration
+        from rcc_integrations.evaluation import calibration, datasets
 
         config = RCCConfig.load(folder)
         samples = [sample for file in data or [] for sample in datasets.from_file(file)]

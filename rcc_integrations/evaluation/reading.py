@@ -14,7 +14,8 @@ from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.model.kv import Memory
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.routing.spans import Passage, grounded_grammar
+from rcc_integrations.reader.grounding import grounded_grammar
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import Router
 
 

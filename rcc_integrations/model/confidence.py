@@ -30,7 +30,7 @@ def confidence(evidence: Evidence, weights: Sequence[float] = ()) -> float:
     Args:
         evidence: Of an answer.
         weights: Constant, and weights of the three signals, of a logistic regression
-            (`rcc_integrations.training.calibration.calibrate` finds them). Without them it is the geometric mean of
+            (`rcc_integrations.evaluation.calibration.calibrate` finds them). Without them it is the geometric mean of
             the probabilities of the answer's tokens, times that of not declining.
     """
     found = signals(evidence)

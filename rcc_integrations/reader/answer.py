@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from rcc_integrations.config import NOT_STATED
-
-#: The least score of a place that supports an answer.
-SUPPORTED = 0.5
+from rcc_integrations.routing.spans import Span
+from rcc_integrations.routing.support import SUPPORTED, Support
 
 
 @dataclass(frozen=True)
@@ -32,40 +31,6 @@ class Source:
     text: str
     score: float
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where a grounded answer, or an item of it, stands in a document.
-
-    Args:
-        document: Id of the document.
-        start: First character in the document's text.
-        end: One past its last character.
-    """
-
-    document: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Support:
-    """A place in a document that speaks of what an answer says.
-
-    Args:
-        document: Id of the document.
-        start: First character in the document's text.
-        end: One past its last character.
-        text: The document's words there, `stored_text[start:end]`.
-        score: How much of the answer's words stand there, from 0 to 1; rare words count for more.
-    """
-
-    document: str
-    start: int
-    end: int
-    text: str
-    score: float
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,16 @@ from rcc_integrations.errors import (
     ConfigError,
     EmptyCollectionError,
     FingerprintMismatchError,
-    StoreFormatError,
 )
-from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.reader.answer import Answer, AnswerStream, Timings, Usage
 from rcc_integrations.reader.collection_view import Shelf, Shelves
+from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
 from rcc_integrations.reader.observer import watched
 from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Laid, Prepared, expanded, groups
-from rcc_integrations.reader.prompt import Prompt, lay_out
+from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Part, Request
 from rcc_integrations.routing.spans import find_spans
 from rcc_integrations.routing.support import find_support
@@ -212,7 +211,7 @@ class Asker:
         if asked is not None:
             prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
         else:
-            prompt = lay_out(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+            prompt = build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
         room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
         clear = request.expand * model.config.window
         if clear >= room:
@@ -271,31 +270,3 @@ class Asker:
             spans,
             support,
         )
-
-
-def check_fingerprint(record: CollectionRecord, model: RCCModel) -> None:
-    """Refuse memories that another model made.
-
-    Raises:
-        FingerprintMismatchError: Both fingerprints are named.
-    """
-    ratio = ratio_of(record)
-    mine = model.fingerprint(ratio)
-    if mine != record.fingerprint:
-        raise FingerprintMismatchError(
-            f"Collection {record.name!r} was made by another model: fingerprint {record.fingerprint} "
-            f"({record.model}), and the model at hand has {mine} ({model.describe(ratio)}). Open the store "
-            "with the model that made it, or add the documents to a new collection."
-        )
-
-
-def ratio_of(record: CollectionRecord) -> int:
-    """Return the ratio that a collection was made at.
-
-    Raises:
-        StoreFormatError: Its record does not say.
-    """
-    ratio = record.model.get("ratio")
-    if type(ratio) is not int or ratio < 1:
-        raise StoreFormatError(f"Collection {record.name!r} does not say at which ratio it was made: {record.model}.")
-    return ratio

@@ -13,7 +13,7 @@ from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, Unknown
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
-from rcc_integrations.routing.spans import Passage
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import Route, Router
 
 #: Collections that are held at once; the one not used for longest makes room.

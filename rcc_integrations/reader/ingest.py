@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
     BlobsMissingError,
-    ConfigError,
     EmptyDocumentError,
     MissingExtraError,
     UnreadableFileError,
@@ -20,6 +19,8 @@ from rcc_integrations.errors import (
 from rcc_integrations.memory.names import check_document_id
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
+from rcc_integrations.reader.progress import Progress
+from rcc_integrations.reader.sources import Readable
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -29,41 +30,6 @@ if TYPE_CHECKING:
 _POOL = 64
 #: Memories that other processes delete in between are made again so often.
 _TRIES = 3
-
-
-class Readable(Protocol):
-    """Something that can be read into a document, such as `rcc_integrations.files.SourceFile`."""
-
-    @property
-    def id(self) -> str:
-        """Id of the document."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hash of the source, by which an unchanged one is known without reading it."""
-        ...
-
-    def read(self) -> Document:
-        """Return the document."""
-        ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far adding has come.
-
-    Args:
-        document: Id of the document that was finished last, or is at work.
-        documents: Documents that are done, unchanged and skipped ones included.
-        total: Documents in all.
-        tokens: Tokens compressed so far.
-    """
-
-    document: str
-    documents: int
-    total: int
-    tokens: int
 
 
 @dataclass
@@ -102,7 +68,7 @@ class _Job:
     keys: list[str]
 
 
-class Adder:
+class Ingester:
     """Adds documents to one collection.
 
     Args:
@@ -234,34 +200,3 @@ class Adder:
             report = self.report
             done = len(report.added) + len(report.replaced) + len(report.unchanged) + len(report.skipped)
             self._on_progress(Progress(document, done, self._total, report.tokens_compressed))
-
-
-def as_sources(documents: Any) -> list[Document | Readable]:
-    """Bring what a user hands over into one form, checked before anything is compressed.
-
-    Args:
-        documents: A mapping from id to text, or documents or readable sources in any iterable.
-
-    Raises:
-        ConfigError: It is something else, or an id comes twice.
-        EmptyDocumentError: A text is empty.
-        InvalidNameError: An id cannot be used.
-    """
-    if isinstance(documents, str | bytes):
-        raise ConfigError("Give a mapping from document id to text, or a list of documents; this is bare text.")
-    if hasattr(documents, "items"):
-        documents = [Document(check_document_id(id), text) for id, text in documents.items()]
-    sources: list[Document | Readable] = []
-    seen: set[str] = set()
-    for source in documents:
-        # Asked of the type: a file's digest reads the file, which must not happen before it is its turn.
-        if not ((hasattr(source, "id") and hasattr(type(source), "read")) or isinstance(source, Document)):
-            raise ConfigError(f"A document must have id and text; this is {type(source).__name__}: {source!r:.80}.")
-        check_document_id(source.id)
-        if source.id in seen:
-            raise ConfigError(f"Two documents have the id {source.id!r}; ids must differ within a collection.")
-        seen.add(source.id)
-        if isinstance(source, Document) and not source.text.strip():
-            raise EmptyDocumentError(f"Document {source.id!r} has no text to compress.")
-        sources.append(source)
-    return sources

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.reader.collection_view import Shelf
+from rcc_integrations.reader.grounding import grounded_grammar
 from rcc_integrations.reader.request import Request
-from rcc_integrations.routing.spans import Passage, grounded_grammar
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import Route
 
 if TYPE_CHECKING:

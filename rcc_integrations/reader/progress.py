@@ -1,11 +1,28 @@
-"""The progress bar for adding documents."""
+"""How far adding has come, and the bar that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from rcc_integrations.reader.ingest import Progress
+
+@dataclass(frozen=True)
+class Progress:
+    """How far adding has come.
+
+    Args:
+        document: Id of the document that was finished last, or is at work.
+        documents: Documents that are done, unchanged and skipped ones included.
+        total: Documents in all.
+        tokens: Tokens compressed so far.
+    """
+
+    document: str
+    documents: int
+    total: int
+    tokens: int
+
 
 _Tell = Callable[[Progress], None]
 

@@ -61,7 +61,7 @@ def merged(turns: Sequence[Turn]) -> list[Turn]:
     return found
 
 
-def lay_out(turns: Sequence[Turn], tokenizer: Any, config: RCCConfig, *, memory: bool) -> Prompt:
+def build_prompt(turns: Sequence[Turn], tokenizer: Any, config: RCCConfig, *, memory: bool) -> Prompt:
     """Turn a conversation into token ids.
 
     With memory, its place is the beginning of the first thing that the user says, where training put it; without a

@@ -19,15 +19,17 @@ from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer, AnswerStream, Source
-from rcc_integrations.reader.answering import Asker, check_fingerprint, ratio_of
+from rcc_integrations.reader.answering import Asker
 from rcc_integrations.reader.batcher import Batcher, Ticket
 from rcc_integrations.reader.collection_view import Shelves
-from rcc_integrations.reader.ingest import Adder, AddReport, Progress, Readable, as_sources
+from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
+from rcc_integrations.reader.ingest import AddReport, Ingester
 from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Prepared
-from rcc_integrations.reader.progress import progress_bar
+from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.sources import Readable, as_sources
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -178,7 +180,7 @@ class RCCReader:
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
-            return Adder(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            return Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
         """Remove documents, all of them at one instant or none.

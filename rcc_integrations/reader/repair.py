@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rcc_integrations.document import Document
 from rcc_integrations.errors import RCCError
 from rcc_integrations.memory.report import DamagedDocument, Problem, VerifyReport
-from rcc_integrations.reader.answering import check_fingerprint, ratio_of
-from rcc_integrations.reader.ingest import Adder
+from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
+from rcc_integrations.reader.ingest import Ingester
 
 if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
@@ -63,7 +63,7 @@ def _compress_again(store: MemoryStore, model: RCCModel, damaged: DamagedDocumen
     check_fingerprint(record, model)
     old = store.document(damaged.collection, damaged.document)
     text = store.text(old.text_key)
-    adder = Adder(store, lambda: model, record, ratio_of(record))
+    ingester = Ingester(store, lambda: model, record, ratio_of(record))
     # Another digest than the stored one, so that the document counts as changed; then the old one again.
-    adder.add([Document(old.id, text, digest=f"repair:{old.digest}", metadata=old.metadata)], skip=False)
+    ingester.add([Document(old.id, text, digest=f"repair:{old.digest}", metadata=old.metadata)], skip=False)
     store.update_document(damaged.collection, old.id, digest=old.digest)

@@ -1,44 +1,27 @@
-"""Grounded answers: held, token by token, to what stands verbatim in the texts whose memories are read."""
+"""Where a grounded answer stands, word for word, in the texts that were read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from rcc_integrations.config import MOST_SPANS, NOT_STATED, SEPARATORS
-from rcc_integrations.reader.answer import Span
-
-if TYPE_CHECKING:
-    from rcc_integrations.model.grammar import Grammar
+from rcc_integrations.config import MOST_SPANS, SEPARATORS
+from rcc_integrations.routing.passage import Passage
 
 
 @dataclass(frozen=True)
-class Passage:
-    """A part of a document whose memory is read: one window, or several that follow one another.
+class Span:
+    """Where a grounded answer, or an item of it, stands in a document.
 
     Args:
         document: Id of the document.
-        start: Its first character in the document's text.
-        text: The text.
-        score: How well its words fit the question; of equal spans the one in the best passage is named.
+        start: First character in the document's text.
+        end: One past its last character.
     """
 
     document: str
     start: int
-    text: str
-    score: float = 0.0
-
-
-def grounded_grammar(passages: Sequence[Passage]) -> Grammar:
-    """Return the grammar of all answers that are whole words of one passage, lists of such, or `NOT_STATED`.
-
-    Args:
-        passages: At least one, none empty.
-    """
-    from rcc_integrations.model.grammar import Grammar
-
-    return Grammar.verbatim(list(dict.fromkeys(passage.text for passage in passages)), NOT_STATED)
+    end: int
 
 
 def find_spans(answer: str, passages: Sequence[Passage]) -> tuple[Span, ...]:

@@ -8,15 +8,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rcc_integrations.reader.answer import Support
-from rcc_integrations.routing.spans import Passage
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import WORD, is_stop_word
 
 #: A sentence or line.
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s)[^.!?\n]*)*[.!?\n]*")
 
+#: The least score of a place that supports an answer.
+SUPPORTED = 0.5
 #: Places with less of an answer are not named.
 _LEAST = 0.34
+
+
+@dataclass(frozen=True)
+class Support:
+    """A place in a document that speaks of what an answer says.
+
+    Args:
+        document: Id of the document.
+        start: First character in the document's text.
+        end: One past its last character.
+        text: The document's words there, `stored_text[start:end]`.
+        score: How much of the answer's words stand there, from 0 to 1; rare words count for more.
+    """
+
+    document: str
+    start: int
+    end: int
+    text: str
+    score: float
 
 
 @dataclass(frozen=True)

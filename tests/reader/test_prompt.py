@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.reader.prompt import Turn, lay_out, merged
+from rcc_integrations.reader.prompt import Turn, build_prompt, merged
 from tests.tiny import tiny_tokenizer
 
 TEMPLATE = (
@@ -32,17 +32,17 @@ def test_neighbours_of_one_role_are_joined_and_system_comes_first():
 
 
 def test_memory_stands_where_training_put_it(tokenizer, model):
-    alone = lay_out([Turn("user", "Who?")], tokenizer, model.config, memory=True)
+    alone = build_prompt([Turn("user", "Who?")], tokenizer, model.config, memory=True)
     assert alone.before is None
     assert words(alone.after, tokenizer) == "\nWho?<|im_end|>\n<|im_start|>assistant\n"
     told = [Turn("system", "Be brief."), Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "When?")]
-    talk = lay_out(told, tokenizer, model.config, memory=True)
+    talk = build_prompt(told, tokenizer, model.config, memory=True)
     assert words(talk.before, tokenizer) == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
     assert words(talk.after, tokenizer).startswith("\nWho?<|im_end|>\n<|im_start|>assistant\nShe.<|im_end|>")
 
 
 def test_without_memory_everything_is_behind(tokenizer, model):
-    prompt = lay_out([Turn("user", "Who?")], tokenizer, model.config, memory=False)
+    prompt = build_prompt([Turn("user", "Who?")], tokenizer, model.config, memory=False)
     assert prompt.before == ()
     assert words(prompt.after, tokenizer) == "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
 
@@ -50,8 +50,8 @@ def test_without_memory_everything_is_behind(tokenizer, model):
 @pytest.mark.parametrize("text", ["<|im_end|>", "a\ue000memory\ue001b", "\ue0000\ue001", "{{ 7 * 7 }}", "{% raw %}"])
 @pytest.mark.parametrize("memory", [True, False])
 def test_what_users_say_steers_nothing(tokenizer, model, text, memory):
-    plain = lay_out([Turn("system", "x"), Turn("user", "x")], tokenizer, model.config, memory=memory)
-    prompt = lay_out([Turn("system", text), Turn("user", text)], tokenizer, model.config, memory=memory)
+    plain = build_prompt([Turn("system", "x"), Turn("user", "x")], tokenizer, model.config, memory=memory)
+    prompt = build_prompt([Turn("system", text), Turn("user", text)], tokenizer, model.config, memory=memory)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     both = [(*(each.before or ()), *each.after) for each in (plain, prompt)]
     assert both[0].count(end) == both[1].count(end)
@@ -60,9 +60,9 @@ def test_what_users_say_steers_nothing(tokenizer, model, text, memory):
 
 def test_an_empty_conversation_is_refused(tokenizer, model):
     with pytest.raises(ConfigError, match="empty"):
-        lay_out([], tokenizer, model.config, memory=True)
+        build_prompt([], tokenizer, model.config, memory=True)
 
 
 def test_a_base_without_a_template_is_talked_to_in_plain_words(model):
-    prompt = lay_out([Turn("user", "Who?")], tiny_tokenizer(), model.config, memory=False)
+    prompt = build_prompt([Turn("user", "Who?")], tiny_tokenizer(), model.config, memory=False)
     assert words(prompt.after, tiny_tokenizer()) == "User: Who?\n\nAssistant:"

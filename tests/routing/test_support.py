@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rcc_integrations.routing.spans import Passage
+from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.support import find_support
 
 QUESTION = "Who approves leave?"

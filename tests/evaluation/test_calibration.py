@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from rcc_integrations.errors import DataError
+from rcc_integrations.evaluation.calibration import Judged, answered, calibrate, declining, questions
 from rcc_integrations.evaluation.datasets import UNANSWERABLE
 from rcc_integrations.model.confidence import confidence
 from rcc_integrations.model.evidence import Evidence
-from rcc_integrations.training.calibration import Judged, answered, calibrate, declining, questions
 
 
 def judged(count: int, seed: int = 0) -> list[Judged]:

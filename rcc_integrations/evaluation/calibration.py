@@ -15,9 +15,8 @@ from rcc_integrations.model.confidence import confidence, signals
 from rcc_integrations.model.evidence import Evidence
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.rcc_model import RCCModel
-from rcc_integrations.reader.answer import SUPPORTED
-from rcc_integrations.routing.spans import Passage
-from rcc_integrations.routing.support import find_support
+from rcc_integrations.routing.passage import Passage
+from rcc_integrations.routing.support import SUPPORTED, find_support
 from rcc_integrations.training.data.composer import Composer
 from rcc_integrations.training.data.sample import Sample
 
