@@ -16,6 +16,7 @@ from diskcache import Timeout
 from diskcache.core import DBNAME
 
 from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
+from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.memory import sealing
 from rcc_integrations.memory.database_guard import check_folder, check_schema
 from rcc_integrations.memory.json_disk import (
@@ -71,6 +72,7 @@ class Index:
         self.sealed = sealed
         self._closed = False
         self._lock = threading.Lock()
+        reset_after_fork(self)
         self._idle: list[sqlite3.Connection] = []
         self._forked: list[sqlite3.Connection] = []
         self._pid = os.getpid()
@@ -87,6 +89,10 @@ class Index:
             if not read_only:
                 self._cache = SafeCache(_unexpanded(folder), timeout=LOCK_SECONDS)
         self._identity = self._identify()
+
+    def after_fork(self) -> None:
+        """Take a new lock, in the child of a fork."""
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[ReadTransaction]:

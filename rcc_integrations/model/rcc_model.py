@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from rcc_integrations.config import NOT_STATED, RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError, ModelError
+from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.model import checkpoint
 from rcc_integrations.model.cache import attention_reach, attention_window, cache_contents
 from rcc_integrations.model.confidence import confidence
@@ -55,12 +56,27 @@ class RCCModel(nn.Module):
         self.parts = parts
         self._decoder_family = Family.of(self.decoder)
         self._lock = threading.RLock()
+        reset_after_fork(self)
+        self._waited = False
         self._text_prefix: Prefix | None = None
         self._weights: str | None = None
         self.reach = attention_reach(self.decoder.config)
         self._check_layers()
         if config.window > self.reach:
             raise ConfigError(f"window {config.window} is longer than the {self.reach} positions of {config.base!r}.")
+
+    def before_fork(self) -> None:
+        """Wait until nobody computes: the child would find the networks as they are in the middle of it."""
+        self._waited = self._lock.acquire(timeout=60)
+
+    def after_fork_in_parent(self) -> None:
+        """Let others go on."""
+        if self._waited:
+            self._lock.release()
+
+    def after_fork(self) -> None:
+        """Take a new lock, in the child of a fork."""
+        self._lock = threading.RLock()
 
     @classmethod
     def default(cls, **options: Any) -> RCCModel:

@@ -57,6 +57,11 @@ class Usage:
     expanded: int = 0
     clear_tokens: int = 0
 
+    @property
+    def input_tokens(self) -> int:
+        """All positions in front of the answer."""
+        return self.memory_slots + self.question_tokens + self.clear_tokens
+
 
 @dataclass(frozen=True)
 class Timings:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from rcc_integrations.errors import RCCError
+from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answering import Asker
 from rcc_integrations.reader.prepared import Prepared, groups
@@ -56,6 +57,13 @@ class Batcher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in the child of a fork: the thread, and whoever waits, are in the parent."""
+        self._waiting = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread = None
 
     def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
         """Hand in a request; its ticket's `answer` is a future.

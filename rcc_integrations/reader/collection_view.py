@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
+from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
@@ -29,9 +30,11 @@ class Shelf:
     Args:
         snapshot: The collection and its documents.
         texts: The text of every document.
+        store: Where it is kept; `None` if it is not.
     """
 
-    def __init__(self, snapshot: Snapshot, texts: Sequence[str]) -> None:
+    def __init__(self, snapshot: Snapshot, texts: Sequence[str], store: MemoryStore | None = None) -> None:
+        self.store = store
         self.collection: CollectionRecord = snapshot.collection
         self.windows: list[WindowRecord] = []
         self._owners: list[DocumentRecord] = []
@@ -132,8 +135,13 @@ class Shelves:
     """
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+        self.store = self._store = store
         self._held: dict[str, Shelf] = {}
+        self._lock = threading.Lock()
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock, in the child of a fork."""
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Shelf:
@@ -151,7 +159,7 @@ class Shelves:
         for attempt in range(_TRIES):
             snapshot = self._store.snapshot(name)
             try:
-                shelf = Shelf(snapshot, [self._store.text(document.text_key) for document in snapshot.documents])
+                shelf = Shelf(snapshot, [self._store.text(document.text_key) for document in snapshot.documents], self._store)
                 break
             except BlobsMissingError:
                 # A document was replaced between the two reads.

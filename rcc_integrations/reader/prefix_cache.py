@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from rcc_integrations.forking import reset_after_fork
+
 if TYPE_CHECKING:
     from rcc_integrations.model.prefix import Prefix
 
@@ -22,6 +24,11 @@ class PrefixCache:
         self.limit = limit
         self._held: OrderedDict[Hashable, Prefix] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock, in the child of a fork."""
         self._lock = threading.Lock()
 
     @property
