@@ -73,10 +73,10 @@ def held_schema(schema: Mapping[str, Any]) -> HeldSchema:
         except _TooLargeError:
             continue
         if made is None:
-            raise ConfigError(f"No finite value fits the JSON schema {str(dict(schema)):.200}: it contains itself.")
+            raise ConfigError(f"No finite value fits the JSON schema {dict(schema)!s:.200}: it contains itself.")
         return HeldSchema(made, builder.unique)
     raise ConfigError(
-        f"The JSON schema {str(dict(schema)):.200} has more than {_MOST_PARTS} parts once its references are followed: "
+        f"The JSON schema {dict(schema)!s:.200} has more than {_MOST_PARTS} parts once its references are followed: "
         "split it into smaller ones."
     )
 
@@ -194,7 +194,7 @@ class _Builder:
                 else:
                     raise ConfigError(
                         f"The parts of an allOf say different things of {name!r}, which cannot be enforced: "
-                        f"{str(dict(schema)):.200}. Write it as one schema."
+                        f"{dict(schema)!s:.200}. Write it as one schema."
                     )
         return self.build(merged, path)
 
@@ -206,7 +206,7 @@ class _Builder:
         if kind is None:
             kind = next((name for name, keys in _TELLTALES.items() if keys & set(made)), None)
             if kind is None:
-                return {**_anything(), **made} if not made else made
+                return made or _anything()
             made["type"] = kind
         if kind == "object" or kind == "array":
             return (self._object if kind == "object" else self._array)(schema, made, path)
@@ -256,7 +256,7 @@ class _Builder:
         made = {name: made[name] for name in ("minProperties", "maxProperties") if name in made}
         made |= {"type": "object", "properties": named, "required": required, "additionalProperties": False}
         if value is not None:
-            patterns = {**patterns, _key_pattern(keys, list(named)): value}
+            patterns = {**patterns, _key_pattern(keys): value}
         if patterns:
             made["patternProperties"] = patterns
             made.setdefault("maxProperties", max(MOST_ITEMS, made.get("minProperties", 0)) + len(named))
@@ -301,12 +301,18 @@ def _is_number(value: object) -> bool:
 def _anything() -> dict[str, Any]:
     plain = [_scalar(kind, {"type": kind}) for kind in ("string", "number", "boolean", "null")]
     array = {"type": "array", "items": {"anyOf": plain}, "maxItems": MOST_ITEMS}
-    free = {"type": "object", "properties": {}, "required": [], "additionalProperties": False,
-            "patternProperties": {_key_pattern(None, []): {"anyOf": [*plain, array]}}, "maxProperties": MOST_ITEMS}  # fmt: skip
+    free = {
+        "type": "object",
+        "properties": {},
+        "required": [],
+        "additionalProperties": False,
+        "patternProperties": {_key_pattern(None): {"anyOf": [*plain, array]}},
+        "maxProperties": MOST_ITEMS,
+    }
     return {"anyOf": [*plain, array, free]}
 
 
-def _key_pattern(keys: Any, named: Sequence[str]) -> str:
+def _key_pattern(keys: Any) -> str:
     keys = keys if isinstance(keys, Mapping) else {}
     if "pattern" in keys:
         return str(keys["pattern"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rcc_integrations.config import NOT_STATED
@@ -19,13 +20,14 @@ from rcc_integrations.errors import (
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.reader.answer import Answer, AnswerStream, Timings, Usage
-from rcc_integrations.reader.collection_view import Shelf, Shelves
+from rcc_integrations.reader.collection_view import Shelf, Shelves, unstored
 from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
 from rcc_integrations.reader.observer import watched
 from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Laid, Prepared, expanded, groups
 from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Part, Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.routing.spans import find_spans
 from rcc_integrations.routing.support import find_support
 
@@ -46,12 +48,19 @@ class Asker:
         model: Returns the model, loaded when it is first needed.
         shelves: The collections in RAM.
         prefixes: The prefixes in RAM.
+        scratch: Memory of prompts.
     """
 
     def __init__(
-        self, store: MemoryStore, model: Callable[[], RCCModel], shelves: Shelves, prefixes: PrefixCache
+        self,
+        store: MemoryStore,
+        model: Callable[[], RCCModel],
+        shelves: Shelves,
+        prefixes: PrefixCache,
+        scratch: Scratch | None = None,
     ) -> None:
         self._store, self._model, self._shelves, self._prefixes = store, model, shelves, prefixes
+        self._scratch = scratch or Scratch(model)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer requests, those that can be in one batch."""
@@ -115,7 +124,8 @@ class Asker:
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""
         for part in request.parts:
-            self._store.collection(part.collection)  # an unknown name is said before a model is loaded
+            if not part.scratch:
+                self._store.collection(part.collection)  # an unknown name is said before a model is loaded
         model = self._model()
         started = time.perf_counter()
         prompt, room = self._room(request, model)
@@ -143,10 +153,47 @@ class Asker:
         ids = (*clear, *prompt.after)
         return Prepared(request, ids, len(clear), tuple(laid), prefix, started, routed - begun, loaded - routed)
 
-    def _lay(self, request: Request, model: RCCModel, room: int) -> list[Laid]:
+    def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
+        """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
+
+        Args:
+            request: The request.
+            texts: Texts by document id by collection that the request names and that need not be stored yet.
+            ratio: The ratio that they would be compressed at.
+
+        Raises:
+            RCCError: As in `prepare`, but for what does not fit: it is counted all the same.
+        """
+        model = self._model()
+        prompt = self._prompt(request, model)
+        if not request.parts:
+            return len(prompt.after)
+        front = model.text_prefix().length if prompt.before is None else len(prompt.before)
+        used = front + len(prompt.after)
+        room = max(0, model.reach - used - request.options.max_new_tokens - request.expand * model.config.window)
+        views = {name: unstored(model, name, texts[name], ratio or model.config.ratio) for name in texts}
+        for each in self._lay(request, model, room, views, must_fit=False):
+            used += sum(window.slots for window in each.windows)
+            used += sum(len(model.token_ids(text)) for text in each.clear)
+        return used
+
+    def _shelf(self, part: Part, views: Mapping[str, Shelf]) -> Shelf:
+        if part.collection in views:
+            return views[part.collection]
+        return (self._scratch.shelves if part.scratch else self._shelves).get(part.collection)
+
+    def _lay(
+        self,
+        request: Request,
+        model: RCCModel,
+        room: int,
+        views: Mapping[str, Shelf] = MappingProxyType({}),
+        *,
+        must_fit: bool = True,
+    ) -> list[Laid]:
         laid: list[Laid] = []
         for part in request.parts:
-            shelf = self._shelves.get(part.collection)
+            shelf = self._shelf(part, views)
             check_fingerprint(shelf.collection, model)
             if laid and shelf.collection.fingerprint != laid[0].shelf.collection.fingerprint:
                 raise FingerprintMismatchError(
@@ -156,7 +203,7 @@ class Asker:
             numbers = self._numbers(part, shelf)
             limit = part.max_windows or model.config.max_windows
             route = shelf.route(request.question, numbers, room, limit)
-            if not route.chosen:
+            if not route.chosen and must_fit:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."
                 )
@@ -191,7 +238,7 @@ class Asker:
         found: list[Request] = []
         room = self._room(request, model)[1]
         for part in request.parts:
-            shelf = self._shelves.get(part.collection)
+            shelf = self._shelf(part, {})
             limit = part.max_windows or model.config.max_windows or len(shelf.windows)
             page: set[str] = set()
             slots = 0
@@ -206,12 +253,14 @@ class Asker:
             found += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
         return found
 
-    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+    def _prompt(self, request: Request, model: RCCModel) -> Prompt:
         asked = request.alone
         if asked is not None:
-            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
-        else:
-            prompt = build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+            return Prompt(None, tuple(model.question_ids(asked.strip())))
+        return build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+
+    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+        prompt = self._prompt(request, model)
         room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
         clear = request.expand * model.config.window
         if clear >= room:
@@ -223,7 +272,7 @@ class Asker:
 
     def _changed(self, laid: Laid) -> bool:
         collection = laid.shelf.collection
-        return self._store.collection(collection.name).revision != collection.revision
+        return (laid.shelf.store or self._store).collection(collection.name).revision != collection.revision
 
     def _prefix(self, laid: Sequence[Laid], before: tuple[int, ...] | None) -> Prefix:
         windows = [window for each in laid for window in each.windows]
@@ -232,7 +281,9 @@ class Asker:
         if prefix is None:
             from rcc_integrations.reader.prefix_loader import load_prefix
 
-            prefix = load_prefix(self._store, self._model(), windows, ratio_of(laid[0].shelf.collection), before)
+            first, *others = ((each.shelf.store or self._store, each.windows) for each in laid)
+            ratio = ratio_of(laid[0].shelf.collection)
+            prefix = load_prefix(first[0], self._model(), first[1], ratio, before, others)
             self._prefixes.put(key, prefix)
         return prefix
 
@@ -253,7 +304,9 @@ class Asker:
             expanded=sum(len(each.expanded) for each in one.laid),
             clear_tokens=one.clear_tokens,
         )
-        collection = one.laid[0].shelf.collection if one.laid else None
+        # What a message brought along stands before the collection that was asked.
+        stored = [part for part in zip(request.parts, one.laid, strict=True) if not part[0].scratch]
+        collection = stored[-1][1].shelf.collection if stored else None
         spans = find_spans(text, one.passages) if request.grounded else ()
         shown = request.sources if text != NOT_STATED else 0
         support = find_support(text, request.question, one.passages, shown)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rcc_integrations.document import digest_of
 from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
 from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
@@ -16,6 +18,9 @@ from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import Route, Router
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.rcc_model import RCCModel
 
 #: Collections that are held at once; the one not used for longest makes room.
 _HELD = 16
@@ -127,6 +132,36 @@ def _check_spans(document: DocumentRecord, text: str) -> None:
             )
 
 
+def unstored(model: RCCModel, name: str, texts: Mapping[str, str], ratio: int) -> Shelf:
+    """Return documents as a collection would hold them, cut and counted, without compressing or storing any.
+
+    Args:
+        model: The model that would compress them.
+        name: Name of the collection.
+        texts: Texts by document id.
+        ratio: The ratio that they would be compressed at.
+    """
+    documents = []
+    for order, (id, text) in enumerate(texts.items()):
+        windows = tuple(
+            WindowRecord(digest_of(repr(each.ids).encode()), each.start, each.end, len(each.ids),
+                         model.slots(len(each.ids), ratio))
+            for each in model.cut(text)
+        )  # fmt: skip
+        documents.append(
+            DocumentRecord(
+                id=id, order=order, text_key="", characters=len(text), tokens=sum(each.tokens for each in windows),
+                slots=sum(each.slots for each in windows), windows=windows, digest="", metadata={}, added=0.0,
+            )
+        )  # fmt: skip
+    collection = CollectionRecord(
+        uid="", name=name, fingerprint=model.fingerprint(ratio), model=model.describe(ratio), storage="int8",
+        revision=0, documents=len(documents), windows=sum(len(each.windows) for each in documents),
+        tokens=sum(each.tokens for each in documents), slots=sum(each.slots for each in documents), created=0.0,
+    )  # fmt: skip
+    return Shelf(Snapshot(collection, tuple(documents)), list(texts.values()))
+
+
 class Shelves:
     """Keeps the collections that were used last, each at its newest revision.
 
@@ -159,7 +194,8 @@ class Shelves:
         for attempt in range(_TRIES):
             snapshot = self._store.snapshot(name)
             try:
-                shelf = Shelf(snapshot, [self._store.text(document.text_key) for document in snapshot.documents], self._store)
+                texts = [self._store.text(document.text_key) for document in snapshot.documents]
+                shelf = Shelf(snapshot, texts, self._store)
                 break
             except BlobsMissingError:
                 # A document was replaced between the two reads.

@@ -17,7 +17,8 @@ from rcc_integrations.errors import UnknownCollectionError
 from rcc_integrations.forking import reset_after_fork
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.collection_view import Shelves
-from rcc_integrations.reader.ingest import Adder, Progress
+from rcc_integrations.reader.ingest import Ingester
+from rcc_integrations.reader.progress import Progress
 
 if TYPE_CHECKING:
     from rcc_integrations.document import Document
@@ -96,7 +97,7 @@ class Scratch:
                 record = store.create_collection(
                     collection, fingerprint=model.fingerprint(ratio), model=model.describe(ratio)
                 )
-                Adder(store, self._model, record, ratio, on_progress).add(missing, skip=False)
+                Ingester(store, self._model, record, ratio, on_progress).add(missing, skip=False)
             for name, document in documents.items():
                 self._used[collection, name] = len(document.text)
                 self._used.move_to_end((collection, name))
