@@ -20,6 +20,7 @@ from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from rcc_integrations.chat.schemas import class_schema
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.messages import answer_of
@@ -83,7 +84,7 @@ class RCCQueryEngine(BaseQueryEngine):
         given = {"grounded": grounded, "expand": expand, "min_confidence": min_confidence}
         self._settings |= {name: value for name, value in given.items() if value is not None}
         if output_cls is not None:
-            self._settings["response_format"] = output_cls.model_json_schema()
+            self._settings["response_format"] = class_schema(output_cls)
         super().__init__(callback_manager)
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

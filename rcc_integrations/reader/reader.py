@@ -154,6 +154,11 @@ class RCCReader:
                 self._model = self._load_model() if callable(self._load_model) else self._load_model
             return self._model
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self._model is not None
+
     # Documents
 
     def add(

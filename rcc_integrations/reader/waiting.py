@@ -12,6 +12,10 @@ from rcc_integrations.reader.reader import RCCReader
 from rcc_integrations.reader.request import Request
 
 
+class LateError(GenerationError):
+    """There was no answer in time."""
+
+
 def answer(reader: RCCReader, request: Request, timeout: float | None = None) -> Answer:
     """Wait for an answer.
 
@@ -98,5 +102,5 @@ async def apieces(
         ticket.cancel()
 
 
-def _late(timeout: float | None) -> GenerationError:
-    return GenerationError(f"There was no answer within the timeout of {timeout} seconds.")
+def _late(timeout: float | None) -> LateError:
+    return LateError(f"There was no answer within the timeout of {timeout} seconds.")

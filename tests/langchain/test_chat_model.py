@@ -25,7 +25,7 @@ def test_construction_opens_and_loads_nothing(tmp_path: Path) -> None:
     began = time.perf_counter()
     model = RCCChatModel(store=tmp_path / "store", collection="isle")
     assert time.perf_counter() - began < 0.5 and not (tmp_path / "store").exists()
-    assert model._opened is None
+    assert not model._memory.is_open
 
 
 def test_a_misspelt_setting_is_an_error(reader: RCCReader) -> None:
