@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +15,13 @@ from rcc_integrations.chat.output import OutputForm, Shown, Written
 from rcc_integrations.chat.settings import CallSettings, renamed
 from rcc_integrations.document import Document
 from rcc_integrations.errors import BudgetError, ConfigError, GenerationError
-from rcc_integrations.reader import waiting
-from rcc_integrations.reader.answer import Answer, Source
+from rcc_integrations.reader.answer import Source
 from rcc_integrations.reader.compatibility import ratio_of
-from rcc_integrations.reader.observer import Watch
+from rcc_integrations.reader.observer import StepCallback
 from rcc_integrations.reader.prompt import Turn
 from rcc_integrations.reader.reader import RCCReader
 from rcc_integrations.reader.request import Part, Request
+from rcc_integrations.reader.ticket import LateError
 
 #: Collections of what messages carried: documents, which are kept, and long prompts, which are not.
 INPUTS, PROMPTS = "inputs", "prompts"
@@ -60,7 +60,7 @@ class Asked:
         *,
         windows: frozenset[str] | None = None,
         question: str | None = None,
-        watch: Watch | None = None,
+        on_step: StepCallback | None = None,
     ) -> Asked:
         """Make the request of a conversation; nothing is compressed or stored.
 
@@ -72,7 +72,7 @@ class Asked:
             form: What the answer may be.
             windows: Keys of the windows to read; chosen if not given.
             question: What windows are chosen by; what the conversation says if not given.
-            watch: Called when a step of the work begins and ends.
+            on_step: Called when a step of the work begins and ends.
 
         Raises:
             ConfigError: If a setting cannot be used.
@@ -101,7 +101,7 @@ class Asked:
             own = {name: value for name, value in own.items() if name not in ("grounded", "min_confidence")}
         asked = told.question if question is None else question
         request = Request(asked, tuple(parts), tuple(turns), settings.generation(list(stop)), form.grammar,
-                          watch=watch, **own)  # fmt: skip
+                          on_step=on_step, **own)  # fmt: skip
         return cls(reader, request, form, kept, fleeting, ratio, settings["timeout"])
 
     def count(self) -> int:
@@ -109,12 +109,12 @@ class Asked:
         texts = {_named(INPUTS, self.ratio): self.documents} if self.documents else {}
         if self.prompts:
             texts[_named(PROMPTS, self.ratio)] = self.prompts
-        return self.reader.count(replace(self.request, watch=None), texts, self.ratio or None)
+        return self.reader.count(replace(self.request, on_step=None), texts, self.ratio or None)
 
     def sources(self) -> tuple[Source, ...]:
         """Return the windows that the answer will name; what came along is compressed, and its memory at hand then."""
         self.remember()
-        return self.reader.prepare(replace(self.request, watch=None)).sources
+        return self.reader.prepare(replace(self.request, on_step=None)).sources
 
     def remember(self, check: Callable[[], None] | None = None) -> None:
         """Compress what came along.
@@ -145,38 +145,36 @@ class Asked:
         with _our_words(self.timeout):
             clock = _Clock(self.timeout)
             self.remember(clock.check)
-            return self.form.read(waiting.answer(self.reader, self.request, clock.left()))
+            return self.form.read(self.reader.submit(self.request).result(clock.left()))
 
     async def aanswer(self) -> Written:
         """Wait for the answer without blocking the event loop; see `answer`."""
         with _our_words(self.timeout):
             clock = _Clock(self.timeout)
             await self._aremember(clock)
-            return self.form.read(await waiting.aanswer(self.reader, self.request, clock.left()))
+            return self.form.read(await self.reader.submit(self.request).aresult(clock.left()))
 
     def pieces(self) -> Generator[str | Written]:
         """Yield what can be shown of the answer as it becomes certain, then the answer; closing stops the work."""
         with _our_words(self.timeout):
             clock, shown = _Clock(self.timeout), Shown(self.form)
             self.remember(clock.check)
-            with closing(waiting.pieces(self.reader, self.request, clock.left())) as pieces:
-                for piece in pieces:
-                    if isinstance(piece, Answer):
-                        yield self.form.read(piece, shown.text)
-                    elif text := shown.take(piece):
+            with self.reader.stream_request(self.request, clock.left()) as stream:
+                for piece in stream:
+                    if text := shown.take(piece):
                         yield text
+                yield self.form.read(stream.answer, shown.text)
 
     async def apieces(self) -> AsyncGenerator[str | Written]:
         """Yield pieces of the answer without blocking the event loop; see `pieces`."""
         with _our_words(self.timeout):
             clock, shown = _Clock(self.timeout), Shown(self.form)
             await self._aremember(clock)
-            async with aclosing(waiting.apieces(self.reader, self.request, clock.left())) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Answer):
-                        yield self.form.read(piece, shown.text)
-                    elif text := shown.take(piece):
+            async with self.reader.stream_request(self.request, clock.left()) as stream:
+                async for piece in stream:
+                    if text := shown.take(piece):
                         yield text
+                yield self.form.read(stream.answer, shown.text)
 
     async def _aremember(self, clock: _Clock) -> None:
         if not self.documents and not self.prompts:
@@ -224,7 +222,7 @@ class _Clock:
 def _our_words(timeout: float | None) -> Iterator[None]:
     try:
         yield
-    except waiting.LateError as error:
+    except LateError as error:
         raise GenerationError(f"There was no answer within the timeout of {timeout} seconds.") from error
     except (BudgetError, ConfigError) as error:
         other = renamed(error)

@@ -89,9 +89,7 @@ def _is_human(said: Said) -> bool:
     return said.role == "user" and bool(texts) and not texts[0].lstrip().startswith(_OBSERVATION)
 
 
-def _clear(
-    role: Role, text: str, limit: int | None, count: Callable[[str], int], *, whole: bool
-) -> tuple[str, str]:
+def _clear(role: Role, text: str, limit: int | None, count: Callable[[str], int], *, whole: bool) -> tuple[str, str]:
     """Return what of a text is read in clear, and what from memory."""
     # A character is at most a token, so short texts need no counting.
     if limit is None or role not in ("user", "tool") or not len(text) > limit < count(text):

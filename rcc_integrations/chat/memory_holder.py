@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 from rcc_integrations.errors import StoreError
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.reader.reader import RCCReader
 from rcc_integrations.reader.scratch import ScratchFolder
 from rcc_integrations.reader.shared import ReaderLease, share_reader
@@ -21,15 +20,10 @@ class MemoryHolder:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._lease: ReaderLease | None = None
         self._key: Hashable = None
         self._folder: ScratchFolder | None = None
-        reset_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Take a new lock, in the child of a fork."""
-        self._lock = threading.RLock()
 
     @property
     def is_open(self) -> bool:

@@ -238,7 +238,8 @@ class CallSettings(dict[str, Any]):
             values["seed"] %= 2**64  # what torch takes; others count further
         elif values["seed"] is not None:
             raise ConfigError(f"seed must be a whole number or None; it is {values['seed']!r}.")
-        return in_our_words(lambda: GenerationOptions(**values, stop=tuple(stop)))
+        made: GenerationOptions = in_our_words(lambda: GenerationOptions(**values, stop=tuple(stop)))
+        return made
 
 
 def strings(name: str, value: Any) -> list[str]:
@@ -247,7 +248,7 @@ def strings(name: str, value: Any) -> list[str]:
     Raises:
         ConfigError: If it is something else.
     """
-    several = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    several: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
     if not all(isinstance(each, str) for each in several):
         raise ConfigError(f"{name} must be a string or a list of strings; it is {value!r:.120}.")
     return several

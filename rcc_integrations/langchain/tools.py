@@ -10,7 +10,6 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import BaseModel
 
 from rcc_integrations.chat.schemas import class_schema
 from rcc_integrations.chat.tools import function_of
@@ -69,7 +68,7 @@ def _function(tool: Any) -> dict[str, Any]:
     return function
 
 
-def _arguments(tool: Any) -> type[BaseModel] | None:
+def _arguments(tool: Any) -> Any:
     """Return the pydantic class of a tool's arguments, where there is one."""
     if isinstance(tool, type):
         return tool if is_basemodel_subclass(tool) else None

@@ -102,7 +102,7 @@ class MemoryLLM(MemorySettings, FunctionCallingLLM):
         told = Conversation.of(said(messages), settings["compress_over"], self._tokens_of)
         form = self._form(kwargs)
         stops, chosen_by = self.stops(kwargs.get("stop")), {name: kwargs.get(name) for name in ("windows", "question")}
-        return Asked.about(self.memory, told, settings, stops, form, watch=events.watch(), **chosen_by)
+        return Asked.about(self.memory, told, settings, stops, form, on_step=events.observer(), **chosen_by)
 
     def _form(self, kwargs: Mapping[str, Any]) -> OutputForm:
         functions = [function_of(tool) for tool in kwargs.get("tools") or ()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from diskcache import Timeout
 from diskcache.core import DBNAME
 
 from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory import sealing
 from rcc_integrations.memory.database_guard import check_folder, check_schema
 from rcc_integrations.memory.json_disk import (
@@ -71,8 +70,7 @@ class Index:
         self.read_only = read_only
         self.sealed = sealed
         self._closed = False
-        self._lock = threading.Lock()
-        reset_after_fork(self)
+        self._lock = ForkSafeLock()
         self._idle: list[sqlite3.Connection] = []
         self._forked: list[sqlite3.Connection] = []
         self._pid = os.getpid()
@@ -89,10 +87,6 @@ class Index:
             if not read_only:
                 self._cache = SafeCache(_unexpanded(folder), timeout=LOCK_SECONDS)
         self._identity = self._identify()
-
-    def after_fork(self) -> None:
-        """Take a new lock, in the child of a fork."""
-        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[ReadTransaction]:

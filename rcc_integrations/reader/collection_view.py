@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cachetools import LRUCache
 
 from rcc_integrations.document import digest_of
 from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
@@ -22,14 +22,14 @@ from rcc_integrations.routing.word_router import Route, Router
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
 
-#: Collections that are held at once; the one not used for longest makes room.
+#: Collections that are held at once; the least recently used one makes room.
 _HELD = 16
 _TRIES = 5
 #: So many characters may belong to two neighbouring windows: tokenizers cut some characters into several tokens.
 _SHARED = 16
 
 
-class Shelf:
+class CollectionView:
     """One revision of a collection.
 
     Args:
@@ -40,7 +40,7 @@ class Shelf:
 
     def __init__(self, snapshot: Snapshot, texts: Sequence[str], store: MemoryStore | None = None) -> None:
         self.store = store
-        self.collection: CollectionRecord = snapshot.collection
+        self.record: CollectionRecord = snapshot.collection
         self.windows: list[WindowRecord] = []
         self._owners: list[DocumentRecord] = []
         self._texts: list[str] = []
@@ -69,7 +69,7 @@ class Shelf:
         chosen: list[int] = []
         for document in dict.fromkeys([documents] if isinstance(documents, str) else documents):
             if document not in self._ranges:
-                raise UnknownDocumentError(document, self.collection.name, list(self._ranges))
+                raise UnknownDocumentError(document, self.record.name, list(self._ranges))
             chosen += self._ranges[document]
         return sorted(chosen)
 
@@ -79,9 +79,9 @@ class Shelf:
 
     def search(self, query: str, k: int, documents: Iterable[str] | None = None) -> list[Source]:
         """Return the windows that share most with a query, best first; those that share nothing are left out."""
-        scores = self.router.scores(query)
+        scores, ceiling = self.router.scores(query), self.router.ceiling(query)
         best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
-        return [self.source(number, float(scores[number])) for number in best[: max(k, 0)]]
+        return [self.source(number, float(scores[number]), ceiling) for number in best[: max(k, 0)]]
 
     def passages(self, numbers: Sequence[int], scores: Sequence[float] | np.ndarray) -> list[Passage]:
         """Return the texts of some windows, those that follow one another in a document as one.
@@ -107,10 +107,17 @@ class Shelf:
         """Return the text of a window."""
         return self._texts[number]
 
-    def source(self, number: int, score: float) -> Source:
-        """Return a window as a source."""
+    def source(self, number: int, score: float, ceiling: float = 0.0) -> Source:
+        """Return a window as a source.
+
+        Args:
+            number: The window.
+            score: How well it fits.
+            ceiling: The most that it could.
+        """
+        relevance = min(1.0, max(0.0, score / ceiling)) if ceiling > 0 else 0.0
         window, owner = self.windows[number], self._owners[number]
-        return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata))
+        return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata), relevance)
 
 
 def _check_spans(document: DocumentRecord, text: str) -> None:
@@ -132,7 +139,7 @@ def _check_spans(document: DocumentRecord, text: str) -> None:
             )
 
 
-def unstored(model: RCCModel, name: str, texts: Mapping[str, str], ratio: int) -> Shelf:
+def unstored(model: RCCModel, name: str, texts: Mapping[str, str], ratio: int) -> CollectionView:
     """Return documents as a collection would hold them, cut and counted, without compressing or storing any.
 
     Args:
@@ -159,10 +166,10 @@ def unstored(model: RCCModel, name: str, texts: Mapping[str, str], ratio: int) -
         revision=0, documents=len(documents), windows=sum(len(each.windows) for each in documents),
         tokens=sum(each.tokens for each in documents), slots=sum(each.slots for each in documents), created=0.0,
     )  # fmt: skip
-    return Shelf(Snapshot(collection, tuple(documents)), list(texts.values()))
+    return CollectionView(Snapshot(collection, tuple(documents)), list(texts.values()))
 
 
-class Shelves:
+class CollectionCache:
     """Keeps the collections that were used last, each at its newest revision.
 
     Args:
@@ -171,15 +178,10 @@ class Shelves:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = self._store = store
-        self._held: dict[str, Shelf] = {}
-        self._lock = threading.Lock()
-        reset_after_fork(self)
+        self._held: LRUCache[str, CollectionView] = LRUCache(_HELD)
+        self._lock = ForkSafeLock()
 
-    def after_fork(self) -> None:
-        """Take a new lock, in the child of a fork."""
-        self._lock = threading.Lock()
-
-    def get(self, name: str) -> Shelf:
+    def get(self, name: str) -> CollectionView:
         """Return a collection as it is now.
 
         Raises:
@@ -188,22 +190,18 @@ class Shelves:
         record = self._store.collection(name)
         with self._lock:
             held = self._held.get(record.uid)
-            if held is not None and held.collection == record:
-                self._held[record.uid] = self._held.pop(record.uid)
+            if held is not None and held.record == record:
                 return held
         for attempt in range(_TRIES):
             snapshot = self._store.snapshot(name)
             try:
                 texts = [self._store.text(document.text_key) for document in snapshot.documents]
-                shelf = Shelf(snapshot, texts, self._store)
+                view = CollectionView(snapshot, texts, self._store)
                 break
             except BlobsMissingError:
                 # A document was replaced between the two reads.
                 if attempt == _TRIES - 1 or self._store.collection(name).revision == snapshot.collection.revision:
                     raise
         with self._lock:
-            self._held.pop(record.uid, None)
-            self._held[record.uid] = shelf
-            while len(self._held) > _HELD:
-                del self._held[next(iter(self._held))]
-        return shelf
+            self._held[record.uid] = view
+        return view

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,14 +15,15 @@ from rcc_integrations.errors import (
     RCCError,
     UnknownCollectionError,
 )
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.reader.answer import Answer, AnswerStream, Source
-from rcc_integrations.reader.answering import Asker
-from rcc_integrations.reader.batcher import Batcher, Ticket
-from rcc_integrations.reader.collection_view import Shelves
+from rcc_integrations.reader.answer import Answer, Source
+from rcc_integrations.reader.answer_stream import AnswerStream
+from rcc_integrations.reader.answering import AnswerEngine
+from rcc_integrations.reader.batcher import Batcher
+from rcc_integrations.reader.collection_view import CollectionCache
 from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
 from rcc_integrations.reader.ingest import AddReport, Ingester
 from rcc_integrations.reader.prefix_cache import PrefixCache
@@ -33,6 +33,7 @@ from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.sources import Readable, as_sources
+from rcc_integrations.reader.ticket import Ticket
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -59,16 +60,15 @@ class RCCReader:
         self.store = store
         self._model = model if _is_model(model) else None
         self._load_model = model or _load_default
-        self._lock = threading.RLock()
-        self._shelves = Shelves(store)
+        self._lock = ForkSafeLock()
+        self._collections = CollectionCache(store)
+        self._prefixes = PrefixCache(prefix_cache_bytes)
         self.scratch = Scratch(lambda: self.model)
-        prefixes = PrefixCache(prefix_cache_bytes)
-        self._asker = Asker(store, lambda: self.model, self._shelves, prefixes, self.scratch)
-        self._batcher = Batcher(self._asker)
+        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self.scratch)
+        self._batcher = Batcher(self._engine)
         self.closed = False
         #: Arguments of `open` that make the same reader in another process; `None` if there are none.
         self.opened_with: dict[str, Any] | None = None
-        reset_after_fork(self)
 
     @classmethod
     def open(
@@ -120,10 +120,6 @@ class RCCReader:
         self.scratch.close()
         self.closed = True
         self._model, self._load_model = None, _refuse
-
-    def after_fork(self) -> None:
-        """Take a new lock, in the child of a fork."""
-        self._lock = threading.RLock()
 
     def __copy__(self) -> RCCReader:
         return self  # it is shared, like the store that it has open
@@ -320,7 +316,8 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        return self._asker.answer([Request.about(collection, question, options) for collection, question in questions])
+        requests = [Request.about(collection, question, options) for collection, question in questions]
+        return self._batcher.generate([self._engine.prepare(request) for request in requests])
 
     def stream(self, collection: str, question: str, **options: Any) -> AnswerStream:
         """Answer a question piece by piece.
@@ -331,13 +328,14 @@ class RCCReader:
             **options: As in `ask`.
 
         Returns:
-            An iterator over pieces of text; its `answer` is the whole answer once it is at its end. Closing it stops
-            the work.
+            An iterator over pieces of text, also an asynchronous one; its `answer` is the whole answer once it is at
+            its end. Closing it stops the work.
 
         Raises:
             RCCError: As in `ask`; errors while generating are raised by the iterator.
         """
-        return self._asker.stream(Request.about(collection, question, options))
+        prepared = self._engine.prepare(Request.about(collection, question, options))
+        return AnswerStream(lambda emit: self._batcher.submit(prepared, emit))
 
     def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
         """Hand in a request without waiting; those that are handed in at about the same time are answered in one batch.
@@ -351,9 +349,22 @@ class RCCReader:
         """
         return self._batcher.submit(request, emit)
 
+    def stream_request(self, request: Request, timeout: float | None = None, *, held: bool = False) -> AnswerStream:
+        """Answer a request piece by piece, beside others that are handed in at about the same time.
+
+        Args:
+            request: The request; its windows are chosen once the stream is iterated over.
+            timeout: Seconds without a new piece after which the answer is given up; `None` for no limit.
+            held: Withhold all pieces; the stream ends when the answer is whole.
+
+        Returns:
+            As `stream`.
+        """
+        return AnswerStream(lambda emit: self._batcher.submit(request, None if held else emit), timeout)
+
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and load their memories, without generating; for counting positions beforehand."""
-        return self._asker.prepare(request)
+        return self._engine.prepare(request)
 
     def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
         """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
@@ -366,7 +377,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`, but for what does not fit: it is counted all the same.
         """
-        return self._asker.count(request, texts, ratio)
+        return self._engine.count(request, texts, ratio)
 
     def cover(self, request: Request) -> list[Request]:
         """Split a request over more memory than fits into requests that together read every window.
@@ -380,7 +391,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        return self._asker.cover(request)
+        return self._engine.cover(request)
 
     def search(
         self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
@@ -396,7 +407,7 @@ class RCCReader:
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        return self._shelves.get(collection).search(query, k, documents)
+        return self._collections.get(collection).search(query, k, documents)
 
     def _find(self, collection: str) -> CollectionRecord | None:
         try:

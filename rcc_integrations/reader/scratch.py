@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rcc_integrations.errors import UnknownCollectionError
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.reader.collection_view import Shelves
+from rcc_integrations.reader.collection_view import CollectionCache
 from rcc_integrations.reader.ingest import Ingester
 from rcc_integrations.reader.progress import Progress
 
@@ -54,26 +51,23 @@ class Scratch:
 
     def __init__(self, model: Callable[[], RCCModel]) -> None:
         self._model = model
-        self._lock = threading.RLock()
-        self._folder: ScratchFolder | None = None
-        self._shelves: Shelves | None = None
-        self._used: OrderedDict[tuple[str, str], int] = OrderedDict()
-        reset_after_fork(self)
+        self._lock = ForkSafeLock(reset=self._begin_anew)
+        self._begin_anew()
 
-    def after_fork(self) -> None:
-        """Take a new lock and a folder of its own, in the child of a fork."""
-        self._lock = threading.RLock()
-        self._folder, self._shelves = None, None
-        self._used = OrderedDict()
+    def _begin_anew(self) -> None:
+        # The child of a fork takes a folder of its own.
+        self._folder: ScratchFolder | None = None
+        self._collections: CollectionCache | None = None
+        self._used: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     @property
-    def shelves(self) -> Shelves:
+    def collections(self) -> CollectionCache:
         """The collections."""
         with self._lock:
-            if self._shelves is None:
+            if self._collections is None:
                 self._folder = ScratchFolder(self)
-                self._shelves = Shelves(MemoryStore.open(self._folder.path / "memory"))
-            return self._shelves
+                self._collections = CollectionCache(MemoryStore.open(self._folder.path / "memory"))
+            return self._collections
 
     def add(
         self,
@@ -91,7 +85,7 @@ class Scratch:
             on_progress: Called after every batch; what it raises ends the work.
         """
         with self._lock:
-            store, model = self.shelves.store, self._model()
+            store, model = self.collections.store, self._model()
             missing = [each for name, each in documents.items() if (collection, name) not in self._used]
             if missing:
                 record = store.create_collection(
@@ -110,19 +104,14 @@ class Scratch:
                 return
             if (collection, name) not in kept:
                 total -= self._used.pop((collection, name))
-                self.shelves.store.delete_documents(collection, [name])
+                self.collections.store.delete_documents(collection, [name])
 
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
-            if self._shelves is not None:
-                self._shelves.store.close()
+            if self._collections is not None:
+                self._collections.store.close()
             if self._folder is not None:
                 self._folder.remove()
-            self._shelves, self._folder = None, None
+            self._collections, self._folder = None, None
             self._used.clear()
-
-    def __contains__(self, collection: str) -> bool:
-        with contextlib.suppress(UnknownCollectionError):
-            return self._shelves is not None and bool(self.shelves.store.collection(collection))
-        return False

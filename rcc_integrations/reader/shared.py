@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rcc_integrations.errors import StoreError
-from rcc_integrations.forking import reset_after_fork
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.reader import RCCReader
 
@@ -37,13 +37,8 @@ class SharedModel:
 
     def __init__(self, name: str | None, options: dict[str, Any]) -> None:
         self._name, self._options = name, options
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._model: RCCModel | None = None
-        reset_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Take a new lock, in the child of a fork."""
-        self._lock = threading.Lock()
 
     def __call__(self) -> RCCModel:
         """Return the model."""
@@ -74,15 +69,11 @@ class _Shared:
     entries: dict[Hashable, _Entry] = field(default_factory=dict)
     models: weakref.WeakValueDictionary[Hashable, SharedModel] = field(default_factory=weakref.WeakValueDictionary)
     recent: SharedModel | None = None
-    # A finalizer may run in the thread that holds it.
-    lock: Any = field(default_factory=threading.RLock)
-
-    def after_fork(self) -> None:
-        self.lock = threading.RLock()
+    # Reentrant: a finalizer may run in the thread that holds it.
+    lock: ForkSafeLock = field(default_factory=ForkSafeLock)
 
 
 _shared = _Shared()
-reset_after_fork(_shared)
 
 
 class ReaderLease:

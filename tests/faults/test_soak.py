@@ -19,7 +19,6 @@ from rcc_integrations import RCCReader
 from rcc_integrations.errors import EmptyCollectionError, GenerationError, UnknownCollectionError, UnknownDocumentError
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.request import Request
-from rcc_integrations.reader.waiting import aanswer, answer, apieces
 from tests.faults.support import open_reader, text_of
 
 CACHE = 1 << 20
@@ -55,7 +54,7 @@ class Soak:
         while (number := self.take()) is not None:
             try:
                 if number % 7 == 0:
-                    answer(self.reader, self.request(chance, **LONG), timeout=0.05)
+                    self.reader.submit(self.request(chance, **LONG)).result(timeout=0.05)
                     self.note("not in time")
                 elif number % 7 == 1:
                     ticket = self.reader.submit(self.request(chance, **LONG))
@@ -68,7 +67,7 @@ class Soak:
                     stream.close()
                     self.stopped(stream.answer)
                 else:
-                    answer(self.reader, self.request(chance), timeout=120)
+                    self.reader.submit(self.request(chance)).result(timeout=120)
                     self.note("answered")
             except CONFLICTS:
                 self.note("conflict")
@@ -85,17 +84,17 @@ class Soak:
         while (number := self.take()) is not None:
             try:
                 if number % 5 == 0:
-                    task = asyncio.create_task(aanswer(self.reader, self.request(chance, **LONG)))
+                    task = asyncio.create_task(self.reader.submit(self.request(chance, **LONG)).aresult())
                     await asyncio.sleep(0.02)
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
                     self.note("cancelled")
                 elif number % 5 == 1:
-                    async for _ in apieces(self.reader, self.request(chance), timeout=120):
+                    async for _ in self.reader.stream_request(self.request(chance), timeout=120):
                         pass
                     self.note("streamed")
                 else:
-                    await aanswer(self.reader, self.request(chance), timeout=120)
+                    await self.reader.submit(self.request(chance)).aresult(timeout=120)
                     self.note("answered")
             except CONFLICTS:
                 self.note("conflict")
@@ -152,7 +151,7 @@ def test_questions_without_end_leave_nothing_behind(tmp_path: Path, questions: i
         gc.collect()
         assert soak.seen["answered"] > questions // 4
         assert soak.seen["stopped"] and soak.seen["cancelled"] and soak.seen["timeout"] and soak.seen["change"]
-        assert reader._asker._prefixes.nbytes <= CACHE and len(reader._shelves._held) <= 16
+        assert reader._prefixes.nbytes <= CACHE and len(reader._collections._held) <= 16
         # Every thread has a connection to the index of its own, gone with the thread.
         assert process.num_fds() <= files + 8
         assert process.memory_info().rss - memory < 64 << 20
@@ -160,5 +159,6 @@ def test_questions_without_end_leave_nothing_behind(tmp_path: Path, questions: i
         # What was given up must not go on: nothing stands in the way of a question now.
         reader.add("after", {"first": text_of(random.Random(0))})
         request = Request.about("after", "Which boat?", {"max_new_tokens": 2})
-        assert answer(reader, request, timeout=60).usage.windows
-    assert not [thread for thread in threading.enumerate() if thread.name == "rcc-batcher" and thread.is_alive()]
+        assert reader.submit(request).result(timeout=60).usage.windows
+        thread = reader._batcher._thread
+    assert thread is not None and not thread.is_alive()
