@@ -141,23 +141,32 @@ class Contents:
                 info.node_ids.append(each.node)
         return found
 
-    def choose(self, filters: MetadataFilters | None, sources: Sequence[str] | None) -> list[str] | None:
+    def choose(
+        self,
+        filters: MetadataFilters | None,
+        sources: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None,
+    ) -> list[str] | None:
         """Return ids in the collection of what filters and documents leave; `None` where nothing is filtered.
 
         Raises:
             UnknownDocumentError: A document is named that there is not.
         """
-        if sources is None and (filters is None or not filters.filters):
+        if sources is None and nodes is None and (filters is None or not filters.filters):
             return None
         held = self.held()
+        if nodes is not None:
+            kept = [each for node in nodes if (each := held.of_node(node)) is not None]
+            named = set(sources or ())
+            return held.passing(filters, [each for each in kept if sources is None or each.source in named])
         if sources is None:
             return held.passing(filters)
         among: list[Stored] = []
         for name in dict.fromkeys(sources):
-            nodes = held.of_source(name)
-            if not nodes:
+            its_nodes = held.of_source(name)
+            if not its_nodes:
                 raise UnknownDocumentError(name, self.collection, sorted(held.sources()))
-            among += nodes
+            among += its_nodes
         return held.passing(filters, among)
 
     def of_sources(self, sources: Iterable[str]) -> list[Stored]:

@@ -126,10 +126,10 @@ class HeldNodes:
                     chosen |= documents.keys()
             found.append(chosen)
         if filters.condition == FilterCondition.OR:
-            return set.union(*found)
+            return set[str]().union(*found)
         if filters.condition == FilterCondition.NOT:
-            return set(self._by_document) - set.union(*found)
-        return set.intersection(*found)
+            return set(self._by_document).difference(*found)
+        return set(self._by_document).intersection(*found)
 
     def _values(self, name: str) -> dict[Any, dict[str, None]]:
         if name not in self._by_value:
