@@ -43,7 +43,7 @@ class Conversation:
         compress_over: int | None,
         count: Callable[[str], int],
     ) -> str:
-        """Put a message's documents aside, and return what is to be read in clear.
+        """Put a message's documents aside, and return what is to be read as uncompressed text.
 
         Args:
             role: Who speaks.

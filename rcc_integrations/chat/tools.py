@@ -43,7 +43,7 @@ def chosen(tool_choice: Any, functions: Sequence[dict[str, Any]]) -> tuple[str, 
         `auto`, `any` or `none`, and the functions that may be called.
 
     Raises:
-        ConfigError: If a tool is named that there is not.
+        ConfigError: A tool is named that does not exist.
     """
     if isinstance(tool_choice, dict):
         tool_choice = (tool_choice.get("function") or tool_choice).get("name", tool_choice.get("type"))

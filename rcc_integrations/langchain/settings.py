@@ -1,4 +1,4 @@
-"""What `RCCChatModel` is made of: its settings, the reader below, what identifies it, and its requests."""
+"""The settings of `RCCChatModel`, its underlying reader, its identity in LangChain's cache, and its requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KNOWN = {*PER_CALL, "tools", "tool_choice", "response_format", "ls_structured_o
 
 
 class MemoryChatModel(BaseChatModel):
-    """Settings and requests of a chat model over compressed memory; see `RCCChatModel` for what they mean."""
+    """Settings and requests of a chat model over compressed memory; see `RCCChatModel`."""
 
     store: Path | None = None
     collection: str | None = None

@@ -202,7 +202,7 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
 
 
 def no_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that there are not, instead of dropping them.
+    """Refuse unknown options instead of ignoring them.
 
     Raises:
         TypeError: If there is one.

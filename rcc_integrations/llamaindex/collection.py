@@ -94,7 +94,7 @@ class Contents:
         """Return ids in the collection of what filters and documents leave; `None` where nothing is filtered.
 
         Raises:
-            UnknownDocumentError: A document is named that there is not.
+            UnknownDocumentError: A document is named that does not exist.
         """
         if sources is None and (filters is None or not filters.filters):
             return None

@@ -1,4 +1,4 @@
-"""What `RCCLLM` is made of: its settings, the reader below, and its requests."""
+"""The settings of `RCCLLM`, its underlying reader, and its requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KNOWN = {*PER_CALL, "question", "stop", "tools", "tool_choice", "response_forma
 
 
 class MemoryLLM(FunctionCallingLLM):
-    """Settings and requests of an LLM over compressed memory; see `RCCLLM` for what they mean."""
+    """Settings and requests of an LLM over compressed memory; see `RCCLLM`."""
 
     store: Path | None = None
     collection: str | None = None
@@ -95,7 +95,7 @@ class MemoryLLM(FunctionCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What the model is and holds; exact, and therefore loads it."""
+        """The model's metadata; exact, and therefore loads the model."""
         model = self.memory.model
         return LLMMetadata(
             context_window=model.reach,
@@ -111,14 +111,15 @@ class MemoryLLM(FunctionCallingLLM):
         return ids
 
     def request(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Request:
-        """Return the request that messages become; documents that they carry are compressed.
+        """Return the request for messages; documents in them are compressed.
 
         Args:
             messages: The conversation.
-            **kwargs: Settings of this call; `question` is what windows are chosen by, what was said last if not given.
+            **kwargs: Settings of this call; `question` is the text by which windows are chosen; the last message if not
+                given.
 
         Raises:
-            ConfigError: If there is no such setting, or a message holds what cannot be read.
+            ConfigError: A setting is unknown, or a message contains something that cannot be read.
         """
         if unknown := sorted(set(kwargs) - _KNOWN):
             raise ConfigError(f"RCCLLM takes no {unknown[0]!r} in a call; it takes {', '.join(sorted(_KNOWN))}.")
@@ -136,7 +137,7 @@ class MemoryLLM(FunctionCallingLLM):
         return replace(made, question=kwargs.get("question") or made.question, on_step=events.observer())
 
     def sources_of(self, messages: Sequence[ChatMessage], **kwargs: Any) -> tuple[Source, ...]:
-        """Return the windows that an answer would name, before it is written; its memory is at hand afterwards."""
+        """Return the windows that an answer would name, before it is generated; its memory is cached afterwards."""
         return self.memory.prepare(replace(self.request(messages, **kwargs), on_step=None)).sources
 
     def _settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
