@@ -43,11 +43,11 @@ class Condition:
     Args:
         name: Short name, such as `memory-r4`.
         family: One of `FAMILIES`.
-        label: What tables call it.
-        read: Takes the material and a document's number and gives a reading for each of its questions.
-        ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` without.
-        windows: Windows in memory, where their number is set.
-        by_base: Whether the untouched base answers instead of the model.
+        label: Name in tables.
+        read: Returns a reading for each question of a document, given the material and the document's number.
+        ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` if there is none.
+        windows: Number of windows in memory, if it is fixed.
+        by_base: Whether the untouched base model answers instead of the model.
     """
 
     name: str
@@ -75,11 +75,11 @@ def conditions_for(model: RCCModel, ratios: Sequence[int] = (), families: Sequen
 
     Args:
         model: The model.
-        ratios: Ratios of memory; by default those that the model was trained for, and 1 where that is exact.
+        ratios: Ratios of memory; by default those that the model was trained for, and 1 if it is exact.
         families: Which of `FAMILIES`; all if none is given.
 
     Raises:
-        ConfigError: If a ratio cannot be used or there is no such family.
+        ConfigError: A ratio cannot be used, or a family does not exist.
     """
     if unknown := [family for family in families if family not in FAMILIES]:
         raise ConfigError(f"There is no condition {unknown[0]!r}.{suggest(unknown[0], list(FAMILIES), 'conditions')}")

@@ -22,9 +22,9 @@ from rcc_integrations.reader.answer import Answer
 
 
 class RCCChatModel(MemoryChatModel):
-    """A chat model with a compressed memory store: documents are read once, questions are answered from memory.
+    """A chat model with a compressed memory store: documents are read once, and questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below).
+    Without a collection and without documents in the messages, it is an ordinary chat model: the base model.
 
     Example:
         ```python
@@ -38,31 +38,31 @@ class RCCChatModel(MemoryChatModel):
     Args:
         store: Folder of the store; a temporary one if not given.
         collection: Collection to answer from.
-        documents: Ids of its documents to answer from; all if not given.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        sources: How many windows an answer names in `response_metadata`.
-        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `response_metadata`
-            says where, under `spans`. Tool calls and structured output are not held to them.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the confidence, in `response_metadata`, is below this.
-        compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
-        model: Folder or hub id of an RCC model; the default model of the package if not given.
-        base: Other place of its base model.
-        device: Such as `cpu` or `cuda`; chosen if not given.
-        dtype: `float32`, `bfloat16` or `float16`; chosen if not given.
+        documents: Ids of the documents to answer from; all if not given.
+        max_windows: Maximum number of windows in memory; the model's own setting if not given.
+        sources: How many sources `response_metadata` names.
+        grounded: Restrict answers to verbatim spans of the documents in memory, or `not stated` (extractive);
+            `response_metadata` locates them under `spans`. Tool calls and structured output are not restricted.
+        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        min_confidence: Abstain (`not stated`) if the confidence, in `response_metadata`, is below this.
+        compress_over: Texts in messages with more tokens than this are compressed; `None` turns this off.
+        model: Folder or hub id of an RCC model; the default model if not given.
+        base: Folder or hub id of its base model, if it is not where the model says.
+        device: Such as `cpu` or `cuda`; chosen automatically if not given.
+        dtype: `float32`, `bfloat16` or `float16`; chosen automatically if not given.
         reader: An open reader to share instead of opening `store`.
-        max_tokens: The most tokens of an answer.
-        min_tokens: Before so many tokens an answer does not end.
-        temperature: 0 is greedy.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
-        seed: Makes sampling repeatable.
-        stop: Strings that end an answer; those of a call are added to them.
-        timeout: Seconds after which an answer is given up.
-        max_retries: Taken because other chat models take it; nothing here is worth trying twice.
-        api_key: Likewise; no key is needed.
-        streaming: Likewise; streaming is `stream`.
+        max_tokens: Maximum number of tokens of an answer.
+        min_tokens: Minimum number of tokens of an answer.
+        temperature: 0 is greedy decoding.
+        top_p: Sample from the smallest set of tokens with at least this total probability.
+        top_k: Sample from this many of the most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens that already occurred become less likely.
+        seed: Makes sampling reproducible.
+        stop: Strings that end an answer; a call can add others.
+        timeout: Seconds after which an answer is abandoned.
+        max_retries: Accepted for compatibility; ignored.
+        api_key: Accepted for compatibility; ignored, as no key is needed.
+        streaming: Accepted for compatibility; ignored. Use `stream`.
     """
 
     # A call's settings may come in its config, too.
@@ -71,7 +71,7 @@ class RCCChatModel(MemoryChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:  # fmt: skip
-        """Answer; `config["configurable"]` may name `collection` and the other settings of a call."""
+        """Answer; `config["configurable"]` may contain `collection` and the other settings of a call."""
         return super().invoke(input, config, stop=stop, **_configured(config, kwargs))
 
     async def ainvoke(
@@ -85,14 +85,14 @@ class RCCChatModel(MemoryChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
-        """Answer piece by piece; see `invoke`."""
+        """Stream an answer; see `invoke`."""
         yield from super().stream(input, config, stop=stop, **_configured(config, kwargs))
 
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
-        """Answer piece by piece without blocking the event loop; see `invoke`."""
+        """Stream an answer without blocking the event loop; see `invoke`."""
         async for chunk in super().astream(input, config, stop=stop, **_configured(config, kwargs)):
             yield chunk
 
@@ -200,11 +200,11 @@ class RCCChatModel(MemoryChatModel):
 
         Args:
             tools: Functions, pydantic classes, LangChain tools or JSON schemas.
-            tool_choice: `auto` (words or a call, as the model likes), `any`, a tool's name, or `none`.
+            tool_choice: `auto` (the model chooses between text and a call), `any`, a tool's name, or `none`.
             **kwargs: Further arguments of a call.
 
         Raises:
-            ConfigError: If a tool is named that is not among them.
+            ConfigError: A tool is named that is not among them.
         """
         functions = tooling.as_functions(tools)
         chosen(tool_choice, functions)
@@ -215,17 +215,17 @@ class RCCChatModel(MemoryChatModel):
         self, schema: Any = None, *, method: str = "json_schema", include_raw: bool = False, strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:  # fmt: skip
-        """Hold answers to a schema while they are written, and return them as its values.
+        """Constrain answers to a schema while they are generated, and return them as objects.
 
         Args:
             schema: A pydantic class, a TypedDict, or a JSON schema.
             method: `json_schema`, `function_calling` or `json_mode` (for which the schema is optional).
             include_raw: Return `raw`, `parsed` and `parsing_error`.
-            strict: Taken because other models take it; output is always held to the schema.
+            strict: Accepted for compatibility; ignored, as output always matches the schema.
             **kwargs: Further arguments of a call.
 
         Raises:
-            ConfigError: If the method is not known, or there is no schema where one is needed.
+            ConfigError: The method is unknown, or a required schema is missing.
         """
         return structured_output(self, schema, method, include_raw, kwargs)
 

@@ -77,7 +77,7 @@ class MemoryChatModel(BaseChatModel):
 
     @property
     def memory(self) -> RCCReader:
-        """The reader below; opened when first asked for. It holds the weights, which are loaded when first needed."""
+        """The underlying `RCCReader`, opened lazily; it loads the weights when they are first needed."""
         with self._lock:
             if self.reader is not None:
                 return self.reader
@@ -135,11 +135,11 @@ class MemoryChatModel(BaseChatModel):
         return ids
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Return how many positions of the decoder messages take: prompt, memory slots and all.
+        """Return how many decoder positions messages take, including the prompt and memory slots.
 
         Args:
             messages: The messages.
-            tools: Tools that are told of in the prompt.
+            tools: Tools that are described in the prompt.
         """
         request = self._request(messages, None, {"tools": tools} if tools else {})
         prepared = self.memory.prepare(request)

@@ -25,23 +25,23 @@ from rcc_integrations.llamaindex.source import MemorySource
 
 
 class RCCChatEngine(BaseChatEngine):
-    """Talks about documents: the history goes along in clear, the documents stay in memory.
+    """A conversation about documents: the history stays uncompressed, and the documents stay in memory.
 
     A question that fails leaves the history as it was.
 
     Args:
         index: The index.
-        llm: How to generate.
-        memory: Keeps the history; one that holds half of the decoder's positions if not given.
-        chat_history: What was said before.
-        system_prompt: Said at the beginning of every conversation.
-        similarity_top_k: How many windows an answer names in `source_nodes`.
-        filters: Answer only from documents whose metadata pass.
+        llm: The LLM that answers.
+        memory: The history; limited to half of the decoder's positions if not given.
+        chat_history: The conversation so far.
+        system_prompt: System prompt of every conversation.
+        similarity_top_k: How many windows `source_nodes` names.
+        filters: Answer only from documents whose metadata matches.
         doc_ids: Answer only from these documents.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
-        expand: How many of the best windows are read in clear instead; what the LLM is set to if not given.
-        min_confidence: Answer `not stated` below this confidence; what the LLM is set to if not given.
+        max_windows: Maximum number of windows in memory; the model's own setting if not given.
+        grounded: Restrict answers to verbatim spans of the documents; the LLM's own setting if not given.
+        expand: How many of the best windows are inserted as uncompressed text; the LLM's own setting if not given.
+        min_confidence: Abstain (`not stated`) below this confidence; the LLM's own setting if not given.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class RCCChatEngine(BaseChatEngine):
         """Answer a message.
 
         Args:
-            message: What the user says.
-            chat_history: Put in the place of what was said before.
+            message: The user's message.
+            chat_history: Replaces the history.
         """
         if chat_history is not None:
             self._memory.set(chat_history)
@@ -92,7 +92,7 @@ class RCCChatEngine(BaseChatEngine):
         return _reply(response)
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
-        """Answer a message piece by piece; the history is written when the answer has been read, or left."""
+        """Stream the answer to a message; the history is updated when the stream ends or is closed."""
         if chat_history is not None:
             self._memory.set(chat_history)
         said = ChatMessage(message, role=MessageRole.USER)
@@ -114,7 +114,7 @@ class RCCChatEngine(BaseChatEngine):
     async def astream_chat(
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
-        """Answer a message piece by piece without blocking the event loop; see `stream_chat`."""
+        """Stream the answer to a message without blocking the event loop; see `stream_chat`."""
         said, messages, chosen = await self._abegin(message, chat_history)
         sources = await asyncio.to_thread(self._sources, messages, chosen)
         chunks = await self._llm.astream_chat(messages, **chosen)
@@ -131,12 +131,12 @@ class RCCChatEngine(BaseChatEngine):
         return StreamingAgentChatResponse(achat_stream=remembered(), source_nodes=sources, is_writing_to_memory=False)
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Clear the history."""
         self._memory.reset()
 
     @property
     def chat_history(self) -> list[ChatMessage]:
-        """What was said."""
+        """The history."""
         found: list[ChatMessage] = self._memory.get_all()
         return found
 

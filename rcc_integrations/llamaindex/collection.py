@@ -26,8 +26,8 @@ class Contents:
     Args:
         reader: The reader.
         collection: Name of the collection; made when the first node comes.
-        ratio: Compression ratio of a new collection; the model's own if not given.
-        storage: How a new collection stores memories.
+        ratio: Compression ratio of a new collection; the model's default if not given.
+        storage: Number format of the memories of a new collection.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Contents:
         Args:
             nodes: The nodes.
             cuts: By document id, how those were cut whose nodes are all here.
-            show_progress: Draw a progress bar.
+            show_progress: Show a progress bar.
         """
         if not nodes:
             return

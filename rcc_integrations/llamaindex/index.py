@@ -30,10 +30,10 @@ from rcc_integrations.reader.reader import RCCReader
 
 
 class RCCMemoryIndex(AsyncTwins):
-    """An index that compresses documents into memory once, and answers from it; no embedding model is needed.
+    """An index that compresses documents into memory once and answers from it, without an embedding model.
 
-    What is put in is durable when the call returns. The store alone says what is there; LlamaIndex's docstore is
-    brought in line with it when an index is loaded. `Settings.llm` and `Settings.embed_model` are never asked.
+    Changes are durable when the call returns. The store is the only source of truth; LlamaIndex's docstore is
+    synchronised with it when an index is loaded. `Settings.llm` and `Settings.embed_model` are not used.
 
     Example:
         ```python
@@ -43,24 +43,24 @@ class RCCMemoryIndex(AsyncTwins):
 
     Args:
         nodes: Nodes to build it from.
-        objects: Nodes that stand for other retrievers or engines.
-        index_struct: What LlamaIndex's storage kept of an index made before.
+        objects: Nodes that represent other retrievers or engines.
+        index_struct: What LlamaIndex's storage kept of an existing index.
         storage_context: LlamaIndex's storage.
-        callback_manager: Of LlamaIndex.
-        transformations: From documents to nodes; whole documents if not given.
-        show_progress: Draw a progress bar.
-        store: Folder of the store; `memory` if not given, or the one that an index made before has.
+        callback_manager: LlamaIndex's callback manager.
+        transformations: Transformations from documents to nodes; whole documents if not given.
+        show_progress: Show a progress bar.
+        store: Folder of the store; `memory`, or that of the existing index, if not given.
         collection: Name of the collection; a new one if not given.
         reader: An open reader to share instead of opening `store`.
-        llm: An `RCCLLM` to share and to answer with.
-        ratio: Compression ratio of a new collection; the model's own if not given.
-        storage: How a new collection stores memories: `int8`, `bfloat16` or `float32`.
+        llm: An `RCCLLM` whose reader to share and with which to answer.
+        ratio: Compression ratio of a new collection; the model's default if not given.
+        storage: Number format of the memories of a new collection: `int8`, `bfloat16` or `float32`.
         **reader_options: `model`, `base`, `device`, `dtype` and other options of `RCCReader.open`.
 
     Raises:
-        ConfigError: If arguments exclude one another.
-        StoreError: If the store of an index made before is not there, or is another one.
-        FingerprintMismatchError: If its collection was made by another model since.
+        ConfigError: Arguments contradict each other.
+        StoreError: The store of the existing index does not exist, or is a different one.
+        FingerprintMismatchError: Its collection has since been made by another model.
     """
 
     index_struct_cls = RCCMemoryStruct
@@ -119,20 +119,20 @@ class RCCMemoryIndex(AsyncTwins):
         transformations: Sequence[TransformComponent] | None = None,
         **kwargs: Any,
     ) -> RCCMemoryIndex:
-        """Build an index from documents, or add them to a collection that there is; unchanged ones cost nothing.
+        """Build an index from documents, or add them to an existing collection; unchanged ones cost nothing.
 
         Args:
-            documents: The documents; they go in whole and are cut by the package's own windows.
+            documents: The documents; they are added as a whole and cut into the package's own windows.
             storage_context: LlamaIndex's storage.
-            show_progress: Draw a progress bar.
-            callback_manager: Of LlamaIndex.
-            transformations: Such as a node parser; whole documents if not given or empty.
+            show_progress: Show a progress bar.
+            callback_manager: LlamaIndex's callback manager.
+            transformations: Transformations such as a node parser; whole documents if not given or empty.
             **kwargs: Further arguments of the class.
 
         Raises:
-            EmptyDocumentError: If a document has no text.
-            ConfigError: If two documents have one id, or metadata is not JSON.
-            StoreError: If the store cannot take them; those before stay.
+            EmptyDocumentError: A document has no text.
+            ConfigError: Two documents have the same id, or metadata is not JSON.
+            StoreError: The store cannot take them; documents before them stay added.
         """
         index = cls(
             [], None, None, storage_context, callback_manager, transformations, show_progress=show_progress, **kwargs
@@ -146,7 +146,7 @@ class RCCMemoryIndex(AsyncTwins):
 
     @classmethod
     def from_store(cls, store: str | Path | RCCReader, collection: str, **kwargs: Any) -> RCCMemoryIndex:
-        """Open a collection that there is, whether it was made here, by `RCCReader` or by the `rcc` command.
+        """Open an existing collection, whether it was made by this class, by `RCCReader` or by the `rcc` command.
 
         Args:
             store: The store's folder, or an open reader.
@@ -154,8 +154,8 @@ class RCCMemoryIndex(AsyncTwins):
             **kwargs: Further arguments of the class.
 
         Raises:
-            StoreError: If there is no store.
-            UnknownCollectionError: If there is no such collection.
+            StoreError: There is no store.
+            UnknownCollectionError: There is no such collection.
         """
         options = {name: kwargs.pop(name) for name in READER_OPTIONS if name in kwargs}
         place, given = (None, store) if isinstance(store, RCCReader) else (store, None)
@@ -176,12 +176,12 @@ class RCCMemoryIndex(AsyncTwins):
 
     @property
     def llm(self) -> RCCLLM:
-        """The LLM that answers if no other is given; it shares the index's reader."""
+        """The default LLM of the index; it shares the index's reader."""
         return self._llm
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is there."""
+        """Whether the index is empty."""
         record = self._contents.record
         return record is None or record.documents == 0
 
@@ -190,20 +190,20 @@ class RCCMemoryIndex(AsyncTwins):
         return self._contents.choose(filters, doc_ids)
 
     def close(self) -> None:
-        """Finish what is being changed, and close the reader if it was opened here."""
+        """Finish pending changes, and close the reader if this index opened it."""
         self._worker.shutdown()
         if self._owned:
             self.reader.close()
 
     def as_retriever(self, **kwargs: Any) -> RCCMemoryRetriever:
-        """Return a retriever of windows; see `RCCMemoryRetriever` for what it takes."""
+        """Return a retriever of windows; see `RCCMemoryRetriever` for the arguments."""
         return RCCMemoryRetriever(self, object_map=self._object_map, callback_manager=self._callback_manager, **kwargs)
 
     def as_query_engine(self, llm: Any = None, **kwargs: Any) -> BaseQueryEngine:
         """Return a query engine.
 
         Args:
-            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the most relevant
+            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the best-matching
                 windows as text, as with other indices.
             **kwargs: See `RCCQueryEngine`.
         """
@@ -215,9 +215,9 @@ class RCCMemoryIndex(AsyncTwins):
         """Return a chat engine.
 
         Args:
-            chat_mode: `best`, `context` and `condense_plus_context` are one, answering from memory; the others are
-                LlamaIndex's own.
-            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the most relevant
+            chat_mode: `best`, `context` and `condense_plus_context` all answer from memory; the others are LlamaIndex's
+                own.
+            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the best-matching
                 windows as text, as with other indices.
             **kwargs: See `RCCChatEngine`.
         """

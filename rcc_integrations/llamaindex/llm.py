@@ -25,10 +25,10 @@ from rcc_integrations.reader.answer import Answer
 
 
 class RCCLLM(CallingLLM):
-    """An LLM with a compressed memory store: documents are read once, questions are answered from memory.
+    """An LLM with a compressed memory store: documents are read once, and questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below). What
-    a response has as `raw` holds the package's `Answer`, with sources and timings, as `raw["answer"]`.
+    Without a collection and without documents in the messages, it is an ordinary chat model: the base model. A
+    response's `raw["answer"]` is the package's `Answer`, with sources and timings.
 
     Example:
         ```python
@@ -41,33 +41,33 @@ class RCCLLM(CallingLLM):
     Args:
         store: Folder of the store; a temporary one if not given.
         collection: Collection to answer from.
-        documents: Ids of its documents to answer from; all if not given.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        sources: How many windows an answer names.
-        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `raw["answer"].spans`
-            says where. Tool calls and structured output are not held to them.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the confidence, `raw["answer"].confidence`, is below this.
-        compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
-        model: Folder or hub id of an RCC model; the default model of the package if not given.
-        base: Other place of its base model.
-        device: Such as `cpu` or `cuda`; chosen if not given.
-        dtype: `float32`, `bfloat16` or `float16`; chosen if not given.
+        documents: Ids of the documents to answer from; all if not given.
+        max_windows: Maximum number of windows in memory; the model's own setting if not given.
+        sources: How many sources an answer names.
+        grounded: Restrict answers to verbatim spans of the documents in memory, or `not stated` (extractive);
+            `raw["answer"].spans` locates them. Tool calls and structured output are not restricted.
+        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        min_confidence: Abstain (`not stated`) if the confidence, `raw["answer"].confidence`, is below this.
+        compress_over: Texts in messages with more tokens than this are compressed; `None` turns this off.
+        model: Folder or hub id of an RCC model; the default model if not given.
+        base: Folder or hub id of its base model, if it is not where the model says.
+        device: Such as `cpu` or `cuda`; chosen automatically if not given.
+        dtype: `float32`, `bfloat16` or `float16`; chosen automatically if not given.
         reader: An open reader to share instead of opening `store`.
-        max_tokens: The most tokens of an answer.
-        min_tokens: Before so many tokens an answer does not end.
-        temperature: 0 is greedy.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
-        seed: Makes sampling repeatable.
-        stop: Strings that end an answer; those of a call are added to them.
-        timeout: Seconds after which an answer is given up.
+        max_tokens: Maximum number of tokens of an answer.
+        min_tokens: Minimum number of tokens of an answer.
+        temperature: 0 is greedy decoding.
+        top_p: Sample from the smallest set of tokens with at least this total probability.
+        top_k: Sample from this many of the most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens that already occurred become less likely.
+        seed: Makes sampling reproducible.
+        stop: Strings that end an answer; a call can add others.
+        timeout: Seconds after which an answer is abandoned.
     """
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation; settings of this call may be given by name."""
+        """Answer a conversation; settings for this call are keyword arguments."""
         request = self.request(messages, **kwargs)
         return self._response(self.memory.submit(request).result(self.timeout), kwargs)
 
@@ -79,7 +79,7 @@ class RCCLLM(CallingLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answer piece by piece; the last item holds the whole answer, and has it in `raw`."""
+        """Stream an answer; the last item contains the whole answer, also in `raw`."""
         request = self.request(messages, **kwargs)
 
         def gen() -> ChatResponseGen:
@@ -94,7 +94,7 @@ class RCCLLM(CallingLLM):
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Answer piece by piece without blocking the event loop; see `stream_chat`."""
+        """Stream an answer without blocking the event loop; see `stream_chat`."""
         request = await asyncio.to_thread(self.request, messages, **kwargs)
 
         async def gen() -> ChatResponseAsyncGen:
@@ -109,12 +109,12 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a prompt, which goes into the chat template as what the user says.
+        """Answer a prompt, which becomes a user message in the chat template.
 
         Args:
             prompt: The prompt.
-            formatted: Whether `completion_to_prompt` was applied already.
-            **kwargs: Settings of this call.
+            formatted: Whether `completion_to_prompt` has already been applied.
+            **kwargs: Settings for this call.
         """
         request = self.request(self._said(prompt, formatted), **kwargs)
         return _completion(self._whole(self.memory.submit(request).result(self.timeout), kwargs))
@@ -127,7 +127,7 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Answer a prompt piece by piece; see `complete`."""
+        """Stream the answer to a prompt; see `complete`."""
         request = self.request(self._said(prompt, formatted), **kwargs)
 
         def gen() -> CompletionResponseGen:
@@ -142,7 +142,7 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
+        """Stream the answer to a prompt without blocking the event loop; see `complete`."""
         request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
 
         async def gen() -> CompletionResponseAsyncGen:

@@ -40,7 +40,7 @@ def open_reader(
     Raises:
         TypeError: If there is no such option.
         ConfigError: If store and reader, or options and a reader, are both given.
-        StoreError: If the store of an index made before is not there, or is another one.
+        StoreError: The store of the existing index does not exist, or is a different one.
     """
     if unknown := sorted(set(options) - READER_OPTIONS):
         raise TypeError(f"RCCMemoryIndex takes no {unknown[0]!r}; see its arguments and those of RCCReader.open.")

@@ -35,23 +35,23 @@ class RCCQueryEngine(BaseQueryEngine):
 
     Args:
         index: The index.
-        llm: How to generate.
-        similarity_top_k: How many windows an answer names in `source_nodes`.
-        filters: Answer only from documents whose metadata pass.
+        llm: The LLM that answers.
+        similarity_top_k: How many windows `source_nodes` names.
+        filters: Answer only from documents whose metadata matches.
         doc_ids: Answer only from these documents.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        grounded: Hold answers to words that stand in the documents; what the LLM is set to if not given.
-        expand: How many of the best windows are read in clear instead; what the LLM is set to if not given.
-        min_confidence: Answer `not stated` below this confidence; what the LLM is set to if not given.
-        response_mode: What to do if not all windows fit: `compact` answers from the best; `tree_summarize` asks all of
-            them, group by group, and combines the answers; `refine` improves one answer from group to group;
-            `accumulate` returns the answers of all groups.
-        streaming: Return the answer piece by piece; not possible with `output_cls`, nor where groups are combined.
+        max_windows: Maximum number of windows in memory; the model's own setting if not given.
+        grounded: Restrict answers to verbatim spans of the documents; the LLM's own setting if not given.
+        expand: How many of the best windows are inserted as uncompressed text; the LLM's own setting if not given.
+        min_confidence: Abstain (`not stated`) below this confidence; the LLM's own setting if not given.
+        response_mode: What to do if not all windows fit: `compact` answers from the best ones; `tree_summarize` answers
+            from one group of windows after the other and combines the answers; `refine` improves one answer from group
+            to group; `accumulate` returns the answers of all groups.
+        streaming: Stream the answer; only with `compact`, and not with `output_cls`.
         output_cls: Return an object of this pydantic class.
-        callback_manager: Of LlamaIndex.
+        callback_manager: LlamaIndex's callback manager.
 
     Raises:
-        ConfigError: If the mode is not known, or the arguments exclude one another.
+        ConfigError: The mode is unknown, or arguments contradict each other.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class RCCQueryEngine(BaseQueryEngine):
         super().__init__(callback_manager)
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Return the windows that fit a query best."""
+        """Return the windows that match a query best."""
         found: list[NodeWithScore] = self._retriever().retrieve(query_bundle)
         return found
 
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Return the windows that fit a query best without blocking the event loop."""
+        """Return the windows that match a query best, without blocking the event loop."""
         found: list[NodeWithScore] = await self._retriever().aretrieve(query_bundle)
         return found
 

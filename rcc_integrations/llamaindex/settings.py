@@ -80,7 +80,7 @@ class MemoryLLM(FunctionCallingLLM):
 
     @property
     def memory(self) -> RCCReader:
-        """The reader below; opened when first asked for. It holds the weights, which are loaded when first needed."""
+        """The underlying `RCCReader`, opened lazily; it loads the weights when they are first needed."""
         with self._lock:
             if self.reader is not None:
                 return self.reader

@@ -25,7 +25,7 @@ class StoreStats:
         blob_bytes: Bytes of memories.
         text_bytes: Bytes of texts.
         index_bytes: Bytes of the index.
-        size_limit: Most bytes of memories and texts together; None for no limit.
+        size_limit: Maximum size of memories and texts in bytes; None for no limit.
     """
 
     collections: int

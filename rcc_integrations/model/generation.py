@@ -131,7 +131,7 @@ def generate(
     declining: int = 0,
     processors: Sequence[LogitsProcessor] = (),
 ) -> list[Generation]:
-    """Answer a batch of questions, each over its own prefix.
+    """Answer a batch of questions, each after its own prefix.
 
     Args:
         decoder: The causal LM.

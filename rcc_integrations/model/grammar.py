@@ -1,4 +1,4 @@
-"""Grammars: output held to a JSON schema, a regular expression or a choice while it is generated (llguidance)."""
+"""Grammars: output that is constrained to a JSON schema, a regular expression or a choice (llguidance)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _HELD = 16
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may look like.
+    """A constraint on an answer, enforced while it is generated.
 
     Args:
         source: The grammar in llguidance's own form.
-        either_case: What the model would write with a small letter may come out with a capital, and the reverse, where
-            the grammar allows only that.
+        either_case: Whether a word may change the case of its first letter where the grammar allows only the other
+            case.
     """
 
     source: str
@@ -46,13 +46,13 @@ class Grammar:
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any]) -> Grammar:
-        """Hold an answer to a JSON schema, written without needless white space.
+        """Constrain an answer to a JSON schema, without unnecessary white space.
 
         Args:
             schema: The schema.
 
         Raises:
-            ConfigError: If it uses what cannot be enforced; the message says what.
+            ConfigError: The schema uses a feature that cannot be enforced; the message names it.
         """
         return cls(
             _checked(
@@ -63,33 +63,33 @@ class Grammar:
 
     @classmethod
     def regex(cls, pattern: str) -> Grammar:
-        """Hold an answer to a regular expression.
+        """Constrain an answer to a regular expression.
 
         Raises:
-            ConfigError: If the expression cannot be used.
+            ConfigError: The expression is invalid.
         """
         return cls(_checked(LLMatcher.grammar_from_regex(pattern), f"The regular expression {pattern!r}"))
 
     @classmethod
     def lark(cls, text: str) -> Grammar:
-        """Hold an answer to a grammar in llguidance's dialect of Lark.
+        """Constrain an answer to a grammar in llguidance's dialect of Lark.
 
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
         return cls(_checked(LLMatcher.grammar_from_lark(text), "The grammar"))
 
     @classmethod
     def verbatim(cls, texts: Sequence[str], instead: str) -> Grammar:
-        """Hold an answer to whole words of one of several texts, to a list of such, or to one other answer.
+        """Constrain an answer to whole words of one of several texts, a list of such spans, or an alternative.
 
-        The words of each text become one automaton of all their substrings (llguidance's `substring_words`), so a step
-        costs about the same for a sentence as for a book. Building it takes time in proportion to the texts; that is
-        done when the grammar is first used.
+        Each text becomes an automaton of all its word substrings (llguidance's `substring_words`), so a step costs
+        about the same for a sentence as for a book. Building it takes time proportional to the length of the texts, and
+        is done when the grammar is first used.
 
         Args:
             texts: The texts, none empty.
-            instead: What the answer may be besides.
+            instead: The fixed alternative.
         """
         words = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
         between = " | ".join(json.dumps(each) for each in SEPARATORS)
@@ -104,10 +104,10 @@ class Grammar:
 
     @classmethod
     def choice(cls, choices: Sequence[str]) -> Grammar:
-        """Hold an answer to one of several texts.
+        """Constrain an answer to one of several texts.
 
         Raises:
-            ConfigError: If there is none, or one is empty.
+            ConfigError: There are none, or one is empty.
         """
         if not choices or not all(choices):
             raise ConfigError(f"A choice needs non-empty texts; it is {list(choices)!r}.")
@@ -140,7 +140,7 @@ class Guide:
         """Return a new matcher at a grammar's beginning.
 
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
         made = self._held.get(grammar.source)
         if made is None:

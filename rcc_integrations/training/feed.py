@@ -36,7 +36,7 @@ class Feed:
 
     Raises:
         ConfigError: If a window, a question and its answer do not fit into the base's positions.
-        DataError: If a task's data are missing or empty.
+        DataError: The data of a task is missing or empty.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Learner(nn.Module):
 
     Raises:
         ConfigError: If a setting contradicts the model to go on from, or does not fit the base.
-        ModelNotFoundError: If base or saved model are not there.
+        ModelNotFoundError: The base or saved model cannot be found.
         ModelError: If they cannot be trained.
     """
 
