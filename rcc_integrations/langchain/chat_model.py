@@ -23,9 +23,9 @@ from rcc_integrations.langchain.tools import as_functions
 
 
 class RCCChatModel(MemoryChatModel):
-    """A chat model with a compressed memory store: documents are read once, questions are answered from memory.
+    """A chat model with a compressed memory store: documents are read once, and questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below).
+    Without a collection and without documents in the messages, it is an ordinary chat model: the base model.
 
     Example:
         ```python
@@ -186,17 +186,17 @@ class RCCChatModel(MemoryChatModel):
         self, schema: Any = None, *, method: str = "json_schema", include_raw: bool = False, strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:  # fmt: skip
-        """Hold answers to a schema while they are written, and return them as its values.
+        """Constrain answers to a schema while they are generated, and return them as objects.
 
         Args:
             schema: A pydantic class, a TypedDict, or a JSON schema.
             method: `json_schema`, `function_calling` or `json_mode` (for which the schema is optional).
             include_raw: Return `raw`, `parsed` and `parsing_error`.
-            strict: Taken because other models take it; output is always held to the schema.
+            strict: Accepted for compatibility; ignored, as output always matches the schema.
             **kwargs: Further arguments of a call.
 
         Raises:
-            ConfigError: If the method is not known, or there is no schema where one is needed.
+            ConfigError: The method is unknown, or a required schema is missing.
         """
         return structured_output(self, schema, method, include_raw, kwargs)
 

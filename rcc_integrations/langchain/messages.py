@@ -57,7 +57,7 @@ def _role(message: BaseMessage) -> Role:
 
 
 def _content(message: BaseMessage) -> tuple[list[str], list[str]]:
-    """Return texts to read in clear, and texts of documents."""
+    """Return texts to read as uncompressed text, and texts of documents."""
     if isinstance(message.content, str):
         return [message.content], []
     texts: list[str] = []

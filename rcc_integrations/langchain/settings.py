@@ -84,13 +84,13 @@ class MemoryChatModel(MemorySettings, BaseChatModel):
         return ids
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Return how many positions of the decoder messages take: prompt, memory slots and all.
+        """Return how many decoder positions messages take, including the prompt and memory slots.
 
         Nothing is compressed or stored for it.
 
         Args:
             messages: The messages.
-            tools: Tools that are told of in the prompt.
+            tools: Tools that are described in the prompt.
         """
         return self._asked(messages, None, {"tools": tools} if tools else {}).count() if messages else 0
 

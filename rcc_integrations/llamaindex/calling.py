@@ -45,7 +45,7 @@ class CallingLLM(MemoryLLM):
         Args:
             response: The response.
             error_on_no_tool_call: Whether it must hold one.
-            **kwargs: None are known.
+            **kwargs: None are accepted.
 
         Raises:
             ValueError: If it must and does not.

@@ -29,9 +29,9 @@ _WHENCE = {"file_name": "file", "file_path": "file", "source": "source", "page_l
 
 
 class ChangingIndex(BaseIndex[RCCMemoryStruct]):
-    """The changing half of `RCCMemoryIndex`: the store alone says what is there, the docstore follows it.
+    """The half of `RCCMemoryIndex` that makes changes: the store is the source of truth, and the docstore follows it.
 
-    Threads may share an index; its changes are done one after the other.
+    Threads may share an index; its changes are serialised.
     """
 
     #: What is there, and who changes it; set before LlamaIndex's own constructor builds the index.
@@ -41,13 +41,13 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
 
     @property
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
-        """The documents that are there, with their nodes and metadata, in order of first insertion."""
+        """The documents of the index, with their nodes and metadata, in order of first insertion."""
         return self._contents.sources()
 
     # Putting in
 
     def build_index_from_nodes(self, nodes: Sequence[BaseNode], **build_kwargs: Any) -> RCCMemoryStruct:
-        """Compress nodes, and then tell the docstore of them."""
+        """Compress nodes, then add them to the docstore."""
         return self._build_index_from_nodes(nodes, **build_kwargs)
 
     def _build_index_from_nodes(self, nodes: Sequence[BaseNode], **build_kwargs: Any) -> RCCMemoryStruct:
@@ -79,11 +79,11 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
                 self._note(added=[node.node_id for node in there])
 
     def insert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
-        """Compress nodes, or replace those of the same id.
+        """Compress nodes, or replace those with the same id.
 
         Args:
             nodes: The nodes.
-            **insert_kwargs: None are known.
+            **insert_kwargs: None are accepted.
         """
         nodes = list(nodes)
         for node in nodes:
@@ -93,36 +93,36 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
             self._insert(nodes, **insert_kwargs)
 
     def insert(self, document: Document, **insert_kwargs: Any) -> None:
-        """Put a document in, or replace the one of the same id; windows that are the same are not compressed again.
+        """Add a document, or replace the one with the same id; unchanged windows are not compressed again.
 
         Args:
             document: The document.
-            **insert_kwargs: None are known.
+            **insert_kwargs: None are accepted.
         """
         no_options("RCCMemoryIndex.insert", insert_kwargs)
         with self._callback_manager.as_trace("insert"):
             self._replace([document])
 
     def update_ref_doc(self, document: Document, **update_kwargs: Any) -> None:
-        """Replace a document; readers see the old one until the new one is there.
+        """Replace a document; readers see the old one until the new one is complete.
 
         Args:
             document: The document.
-            **update_kwargs: None are known.
+            **update_kwargs: None are accepted.
         """
         no_options("RCCMemoryIndex.update_ref_doc", {name: value for name, value in update_kwargs.items() if value})
         with self._callback_manager.as_trace("update_ref_doc"):
             self._replace([document])
 
     def refresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
-        """Put in what is new or has changed, in text or metadata, or is not there with all its nodes.
+        """Add documents that are new, have changed in text or metadata, or are incomplete.
 
         Args:
             documents: The documents.
-            **update_kwargs: None are known.
+            **update_kwargs: None are accepted.
 
         Returns:
-            Whether each was put in.
+            For each document, whether it was added.
         """
         no_options("RCCMemoryIndex.refresh_ref_docs", {name: value for name, value in update_kwargs.items() if value})
         with self._callback_manager.as_trace("refresh_ref_docs"), self._changing:
@@ -157,24 +157,24 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
         self.delete_nodes([node_id], **delete_kwargs)
 
     def delete_nodes(self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
-        """Remove nodes from memory, all at one instant; ids that are not there are logged.
+        """Remove nodes from memory in one transaction; unknown ids are logged.
 
         Args:
-            node_ids: Which.
-            delete_from_docstore: Remove them from LlamaIndex's docstore, too.
-            **delete_kwargs: None are known.
+            node_ids: Ids of the nodes.
+            delete_from_docstore: Remove them from LlamaIndex's docstore as well.
+            **delete_kwargs: None are accepted.
         """
         no_options("RCCMemoryIndex.delete_nodes", delete_kwargs)
         with self._changing:
             self._take_out(self._contents.named(list(node_ids)), delete_from_docstore)
 
     def delete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
-        """Remove a document with all its nodes from memory; one that is not there is logged.
+        """Remove a document and all its nodes from memory; an unknown id is logged.
 
         Args:
             ref_doc_id: Id of the document.
-            delete_from_docstore: Remove it from LlamaIndex's docstore, too.
-            **delete_kwargs: None are known.
+            delete_from_docstore: Remove it from LlamaIndex's docstore as well.
+            **delete_kwargs: None are accepted.
         """
         no_options("RCCMemoryIndex.delete_ref_doc", delete_kwargs)
         with self._changing:

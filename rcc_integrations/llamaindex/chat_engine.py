@@ -35,7 +35,7 @@ OWN_CHAT = ("memory", "chat_history", "system_prompt", "similarity_top_k", "filt
 
 
 class RCCChatEngine(BaseChatEngine):
-    """Talks about documents: the history goes along in clear, the documents stay in memory.
+    """A conversation about documents: the history stays uncompressed, and the documents stay in memory.
 
     A question that fails leaves the history as it was.
 
@@ -84,8 +84,8 @@ class RCCChatEngine(BaseChatEngine):
         """Answer a message.
 
         Args:
-            message: What the user says.
-            chat_history: Put in the place of what was said before.
+            message: The user's message.
+            chat_history: Replaces the history.
         """
         if chat_history is not None:
             self._memory.set(chat_history)
@@ -112,7 +112,7 @@ class RCCChatEngine(BaseChatEngine):
         return reply
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
-        """Answer a message piece by piece; the history is written when the answer has been read, or left."""
+        """Stream the answer to a message; the history is updated when the stream ends or is closed."""
         if chat_history is not None:
             self._memory.set(chat_history)
         turn = self._turn(message, self._memory.get(message))
@@ -156,12 +156,12 @@ class RCCChatEngine(BaseChatEngine):
         return streamed
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Clear the history."""
         self._memory.reset()
 
     @property
     def chat_history(self) -> list[ChatMessage]:
-        """What was said."""
+        """The history."""
         found: list[ChatMessage] = self._memory.get_all()
         return found
 

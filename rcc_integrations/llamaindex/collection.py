@@ -27,8 +27,8 @@ class Contents:
     Args:
         reader: The reader.
         collection: Name of the collection; made when the first node comes.
-        ratio: Compression ratio of a new collection; the model's own if not given.
-        storage: How a new collection stores memories.
+        ratio: Compression ratio of a new collection; the model's default if not given.
+        storage: Number format of the memories of a new collection.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Contents:
         """Return ids in the collection of what filters and documents leave; `None` where nothing is filtered.
 
         Raises:
-            UnknownDocumentError: A document is named that there is not.
+            UnknownDocumentError: A document is named that does not exist.
         """
         if sources is None and nodes is None and (filters is None or not filters.filters):
             return None

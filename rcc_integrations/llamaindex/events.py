@@ -53,7 +53,7 @@ class RCCRouteEvent(BaseEvent):
 
 
 class RCCLoadEvent(BaseEvent):
-    """Memories were brought into a prefix."""
+    """Memories were loaded into a prefix."""
 
     memory_slots: int = 0
     source_tokens: int = 0
@@ -66,7 +66,7 @@ class RCCLoadEvent(BaseEvent):
 
 
 class RCCGenerateEvent(BaseEvent):
-    """An answer was written."""
+    """An answer was generated."""
 
     question_tokens: int = 0
     answer_tokens: int = 0

@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class RCCMemoryIndex(AsyncTwins):
-    """An index that compresses documents into memory once, and answers from it; no embedding model is needed.
+    """An index that compresses documents into memory once and answers from it, without an embedding model.
 
-    What is put in is durable when the call returns. The store alone says what is there; LlamaIndex's docstore is
-    brought in line with it when an index is loaded. `Settings.llm` and `Settings.embed_model` are never asked.
+    Changes are durable when the call returns. The store is the only source of truth; LlamaIndex's docstore is
+    synchronised with it when an index is loaded. `Settings.llm` and `Settings.embed_model` are not used.
 
     Example:
         ```python
@@ -49,8 +49,8 @@ class RCCMemoryIndex(AsyncTwins):
 
     Args:
         nodes: Nodes to build it from.
-        objects: Nodes that stand for other retrievers or engines.
-        index_struct: What LlamaIndex's storage kept of an index made before.
+        objects: Nodes that represent other retrievers or engines.
+        index_struct: What LlamaIndex's storage kept of an existing index.
         storage_context: LlamaIndex's storage.
         callback_manager: Of LlamaIndex.
         transformations: From documents to nodes; whole documents if not given.
@@ -67,9 +67,9 @@ class RCCMemoryIndex(AsyncTwins):
             have nothing to do here are accepted, and logged.
 
     Raises:
-        ConfigError: If arguments exclude one another.
-        StoreError: If the store of an index made before is not there, or is another one.
-        FingerprintMismatchError: If its collection was made by another model since.
+        ConfigError: Arguments contradict each other.
+        StoreError: The store of the existing index does not exist, or is a different one.
+        FingerprintMismatchError: Its collection has since been made by another model.
     """
 
     index_struct_cls = RCCMemoryStruct
@@ -137,14 +137,14 @@ class RCCMemoryIndex(AsyncTwins):
         transformations: Sequence[TransformComponent] | None = None,
         **kwargs: Any,
     ) -> RCCMemoryIndex:
-        """Build an index from documents, or add them to a collection that there is; unchanged ones cost nothing.
+        """Build an index from documents, or add them to an existing collection; unchanged ones cost nothing.
 
         Args:
-            documents: The documents; they go in whole and are cut by the package's own windows.
+            documents: The documents; they are added as a whole and cut into the package's own windows.
             storage_context: LlamaIndex's storage.
-            show_progress: Draw a progress bar.
-            callback_manager: Of LlamaIndex.
-            transformations: Such as a node parser; whole documents if not given or empty.
+            show_progress: Show a progress bar.
+            callback_manager: LlamaIndex's callback manager.
+            transformations: Transformations such as a node parser; whole documents if not given or empty.
             **kwargs: Further arguments of the class.
 
         Documents without text are left out with a warning. Those that a reader gave random ids are known again by their
@@ -168,7 +168,7 @@ class RCCMemoryIndex(AsyncTwins):
 
     @classmethod
     def from_store(cls, store: str | Path | RCCReader, collection: str, **kwargs: Any) -> RCCMemoryIndex:
-        """Open a collection that there is, whether it was made here, by `RCCReader` or by the `rcc` command.
+        """Open an existing collection, whether it was made by this class, by `RCCReader` or by the `rcc` command.
 
         Args:
             store: The store's folder, or an open reader.
@@ -176,8 +176,8 @@ class RCCMemoryIndex(AsyncTwins):
             **kwargs: Further arguments of the class.
 
         Raises:
-            StoreError: If there is no store.
-            UnknownCollectionError: If there is no such collection.
+            StoreError: There is no store.
+            UnknownCollectionError: There is no such collection.
         """
         options = {name: kwargs.pop(name) for name in READER_OPTIONS if name in kwargs}
         place, given = (None, store) if isinstance(store, RCCReader) else (store, None)
@@ -198,12 +198,12 @@ class RCCMemoryIndex(AsyncTwins):
 
     @property
     def llm(self) -> RCCLLM:
-        """The LLM that answers if no other is given; it shares the index's reader."""
+        """The default LLM of the index; it shares the index's reader."""
         return self._llm
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is there."""
+        """Whether the index is empty."""
         record = self._contents.record
         return record is None or record.documents == 0
 
@@ -277,9 +277,9 @@ class RCCMemoryIndex(AsyncTwins):
         """Return a chat engine.
 
         Args:
-            chat_mode: `best`, `context` and `condense_plus_context` are one, answering from memory; the others are
-                LlamaIndex's own.
-            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the most relevant
+            chat_mode: `best`, `context` and `condense_plus_context` all answer from memory; the others are LlamaIndex's
+                own.
+            llm: An `RCCLLM` on the same reader; the index's own if not given. Another LLM gets the best-matching
                 windows as text, as with other indices.
             **kwargs: See `RCCChatEngine`; for another LLM or mode what LlamaIndex's chat engine takes.
 

@@ -25,10 +25,10 @@ from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
 
 
 class RCCLLM(CallingLLM):
-    """An LLM with a compressed memory store: documents are read once, questions are answered from memory.
+    """An LLM with a compressed memory store: documents are read once, and questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below). What
-    a response has as `raw` holds the package's `Answer`, with sources and timings, as `raw["answer"]`.
+    Without a collection and without documents in the messages, it is an ordinary chat model: the base model. A
+    response's `raw["answer"]` is the package's `Answer`, with sources and timings.
 
     Example:
         ```python
@@ -88,12 +88,12 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a prompt, which goes into the chat template as what the user says.
+        """Answer a prompt, which becomes a user message in the chat template.
 
         Args:
             prompt: The prompt.
-            formatted: Whether `completion_to_prompt` was applied already.
-            **kwargs: Settings of this call.
+            formatted: Whether `completion_to_prompt` has already been applied.
+            **kwargs: Settings for this call.
         """
         return _completion(self._asked(self._said(prompt, formatted), kwargs).answer())
 

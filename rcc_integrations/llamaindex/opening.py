@@ -54,7 +54,7 @@ def open_reader(
     Raises:
         UnknownArgumentError: If there is no such option.
         ConfigError: If store and reader, or options and a reader, are both given.
-        StoreError: If the store of an index made before is not there, or is another one.
+        StoreError: The store of the existing index does not exist, or is a different one.
     """
     if unknown := sorted(set(options) - READER_OPTIONS):
         raise UnknownArgumentError("RCCMemoryIndex", unknown[0], [*READER_OPTIONS, *INDEX_ARGUMENTS])

@@ -84,7 +84,7 @@ class RCCQueryEngine(BaseQueryEngine):
             `min_confidence`, ….
 
     Raises:
-        ConfigError: If the mode is not known, or the arguments exclude one another.
+        ConfigError: The mode is unknown, or arguments contradict each other.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`RCCMemoryRetriever`: the windows of a collection that fit a query best."""
+"""`RCCMemoryRetriever`: the windows of a collection that match a query best."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rcc_integrations.reader.answer import Source
 
 
 class RCCMemoryRetriever(BaseRetriever):
-    """Returns the windows that share most with a query, best first; no model is needed.
+    """Returns the windows that match a query best by keywords (BM25), best first; no model is loaded.
 
     Scores are between 0 and 1: the part of the question's words, weighted by their rarity, that a window holds.
 
     Args:
         index: The index.
-        similarity_top_k: How many windows.
-        filters: Search only documents whose metadata pass.
+        similarity_top_k: Maximum number of windows.
+        filters: Search only documents whose metadata matches.
         doc_ids: Search only these documents.
         node_ids: Search only these nodes.
         **kwargs: Of `BaseRetriever`.
 
     Raises:
-        ConfigError: If `similarity_top_k` is not a whole number above 0.
+        ConfigError: `similarity_top_k` is not a whole number above 0.
     """
 
     def __init__(

@@ -70,14 +70,14 @@ class MemoryLLM(MemorySettings, FunctionCallingLLM):
         return ids
 
     def request(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Request:
-        """Return the request that messages become; documents that they carry are compressed.
+        """Return the request for messages; documents in them are compressed.
 
         Args:
             messages: The conversation.
             **kwargs: Settings of this call; `question` is what windows are chosen by, the human's if not given.
 
         Raises:
-            ConfigError: If there is no such setting, or a message holds what cannot be read.
+            ConfigError: A setting is unknown, or a message contains something that cannot be read.
         """
         asked = self._asked(messages, kwargs)
         asked.remember()

@@ -1,4 +1,4 @@
-"""`RCCMemoryStruct`: what LlamaIndex's index store keeps of an `RCCMemoryIndex`."""
+"""`RCCMemoryStruct`: what LlamaIndex's index store keeps about an `RCCMemoryIndex`."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def _item(id: str) -> str:
 
 @dataclass
 class RCCMemoryStruct(IndexStruct):
-    """Where the memory is; the memory itself is in the store.
+    """The location of the memory; the memory itself is in the store.
 
     Args:
         store: The store's folder.
         store_id: The store's random id.
         collection: Name of the collection.
-        uid: The collection's random id; empty as long as nothing was added.
+        uid: Random id of the collection; empty until something is added.
         fingerprint: Fingerprint of the model that made its memories.
-        nodes: Ids of the nodes that were in it.
+        nodes: Ids of its nodes.
     """
 
     store: str = ""

@@ -282,7 +282,7 @@ class WriteTransaction:
         sealing.seal(self._cache)
 
     def mend(self) -> list[str]:
-        """Put right what the rows' seals tell how to; see `sealing.mend`."""
+        """Repair the rows whose checksums tell how; see `sealing.mend`."""
         return sealing.mend(self._cache)
 
 

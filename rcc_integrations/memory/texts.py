@@ -24,7 +24,7 @@ class TextFolder(ShardFolder):
         super().__init__(root, ".txt")
 
     def load(self, key: str) -> str:
-        """Return a text, verified against its key.
+        """Return a text after verifying it against its key.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -40,15 +40,6 @@ class TextFolder(ShardFolder):
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise CorruptBlobError(f"Text {key[:12]}… ({self.path(key)}) is not UTF-8: {error}.") from None
-
-
-def text_key(text: str) -> str:
-    """Return the key under which a text is stored: BLAKE2b-256 of its UTF-8 bytes, hexadecimal.
-
-    Raises:
-        ConfigError: The text holds a lone surrogate.
-    """
-    return key_of(encode_text(text))
 
 
 def encode_text(text: str) -> bytes:

@@ -150,7 +150,7 @@ def generate(
     processors: Sequence[LogitsProcessor] = (),
     grammars: Sequence[Grammar | None] = (),
 ) -> list[Generation]:
-    """Answer a batch of questions, each over its own prefix.
+    """Answer a batch of questions, each after its own prefix.
 
     Args:
         decoder: The causal LM.

@@ -1,10 +1,9 @@
-"""Grammars: output held to a JSON schema, a regular expression or a choice while it is generated (llguidance)."""
+"""Grammars: output that is constrained to a JSON schema, a regular expression or a choice (llguidance)."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 from torch import Tensor
@@ -30,7 +30,7 @@ _HELD = 16
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may look like.
+    """A constraint on an answer, enforced while it is generated.
 
     Args:
         source: The grammar in llguidance's own form.
@@ -55,7 +55,7 @@ class Grammar:
                 held, `model.schema.without_repeats` sees to it afterwards.
 
         Raises:
-            ConfigError: If it uses what cannot be enforced; the message says what.
+            ConfigError: The schema uses a feature that cannot be enforced; the message names it.
         """
         held = json.dumps(held_schema(schema).schema)
         return cls(
@@ -67,10 +67,10 @@ class Grammar:
 
     @classmethod
     def regex(cls, pattern: str) -> Grammar:
-        """Hold an answer to a regular expression.
+        """Constrain an answer to a regular expression.
 
         Raises:
-            ConfigError: If the expression cannot be used.
+            ConfigError: The expression is invalid.
         """
         return cls(_checked(LLMatcher.grammar_from_regex(pattern), f"The regular expression {pattern!r}"))
 
@@ -85,7 +85,7 @@ class Grammar:
             opening: Those characters.
 
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
         source = _checked(LLMatcher.grammar_from_lark(text), "The grammar")
         return cls(source, cut="words" if words else "never", opening=opening)
@@ -96,15 +96,15 @@ class Grammar:
 
     @classmethod
     def verbatim(cls, texts: Sequence[str], instead: str) -> Grammar:
-        """Hold an answer to whole words of one of several texts, to a list of such, or to one other answer.
+        """Constrain an answer to whole words of one of several texts, a list of such spans, or an alternative.
 
-        The words of each text become one automaton of all their substrings (llguidance's `substring_words`), so a step
-        costs about the same for a sentence as for a book. Building it takes time in proportion to the texts; that is
-        done when the grammar is first used.
+        Each text becomes an automaton of all its word substrings (llguidance's `substring_words`), so a step costs
+        about the same for a sentence as for a book. Building it takes time proportional to the length of the texts, and
+        is done when the grammar is first used.
 
         Args:
             texts: The texts, none empty.
-            instead: What the answer may be besides.
+            instead: The fixed alternative.
         """
         words = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
         between = " | ".join(json.dumps(each) for each in SEPARATORS)
@@ -119,10 +119,10 @@ class Grammar:
 
     @classmethod
     def choice(cls, choices: Sequence[str]) -> Grammar:
-        """Hold an answer to one of several texts.
+        """Constrain an answer to one of several texts.
 
         Raises:
-            ConfigError: If there is none, or one is empty.
+            ConfigError: There are none, or one is empty.
         """
         if not choices or not all(choices):
             raise ConfigError(f"A choice needs non-empty texts; it is {list(choices)!r}.")
@@ -149,20 +149,20 @@ class Guide:
         self.end_ids = list(end_ids)
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._guide: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(end_ids) or None)
-        self._held: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._held: LRUCache[str, LLMatcher] = LRUCache(_HELD)
 
     def matcher(self, grammar: Grammar) -> LLMatcher:
         """Return a new matcher at a grammar's beginning.
 
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
-        made = self._held.pop(grammar.source, None) or LLMatcher(self._guide, grammar.source)
-        if made.is_error():
-            raise ConfigError(f"The grammar cannot be enforced: {made.get_error()}")
-        self._held[grammar.source] = made
-        if len(self._held) > _HELD:
-            self._held.popitem(last=False)
+        made = self._held.get(grammar.source)
+        if made is None:
+            made = LLMatcher(self._guide, grammar.source)
+            if made.is_error():
+                raise ConfigError(f"The grammar cannot be enforced: {made.get_error()}")
+            self._held[grammar.source] = made
         return made.deep_copy()
 
     @cached_property

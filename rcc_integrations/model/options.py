@@ -13,17 +13,17 @@ class GenerationOptions:
     """How an answer is generated.
 
     Args:
-        max_new_tokens: The most tokens to generate.
-        min_new_tokens: Before so many tokens the end token is not allowed.
-        temperature: 0 is greedy; above, tokens are sampled.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
+        max_new_tokens: Maximum number of tokens to generate.
+        min_new_tokens: Minimum number of tokens to generate.
+        temperature: 0 is greedy decoding; above 0, tokens are sampled.
+        top_p: Sample from the smallest set of tokens with at least this total probability.
+        top_k: Sample from this many of the most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens that already occurred become less likely.
         stop: Strings that end the answer; they are not part of it.
-        seed: Makes sampling repeatable.
+        seed: Makes sampling reproducible.
 
     Raises:
-        ConfigError: If a value is out of its range; the message names it.
+        ConfigError: A value is out of range; the message names it.
     """
 
     max_new_tokens: int = 128
@@ -61,7 +61,7 @@ class GenerationOptions:
         """Return these options with some changed.
 
         Raises:
-            ConfigError: If there is no option of that name, or a value is out of its range.
+            ConfigError: An option does not exist, or a value is out of range.
         """
         try:
             return replace(self, **changes)

@@ -1,4 +1,4 @@
-"""`Batcher`: requests of many callers, generated together."""
+"""`Batcher`: answers the requests of many callers in batches."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Batcher:
         self._thread: threading.Thread | None = None
 
     def submit(self, request: Request | Prepared, emit: Callable[[str], None] | None = None) -> Ticket:
-        """Hand in a request; its ticket's `answer` is a future.
+        """Submit a request; its ticket's `answer` is a future.
 
         Args:
-            request: The request, or what it was prepared to.
-            emit: Called with pieces of the answer, in another thread.
+            request: The request, or its prepared form.
+            emit: Callback for pieces of the answer, invoked in another thread.
 
         Raises:
-            RCCError: If the reader is closed.
+            RCCError: The reader is closed.
         """
         ticket = Ticket(request, emit)
         self._put(_Job([ticket], patient=True))
@@ -67,13 +67,13 @@ class Batcher:
     def generate(self, prepared: Sequence[Prepared]) -> list[Answer]:
         """Generate prepared requests together, and wait for their answers.
 
-        They do not wait for other requests, but take along those that are waiting already.
+        They do not wait for other requests, but share a batch with those that are already waiting.
 
         Args:
             prepared: The requests.
 
         Raises:
-            RCCError: If the reader is closed, or as in `RCCReader.ask`.
+            RCCError: The reader is closed, or as in `RCCReader.ask`.
         """
         tickets = [Ticket(each) for each in prepared]
         if threading.current_thread() is self._thread:
@@ -88,7 +88,7 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Take no more requests, and wait until those that were taken are done."""
+        """Accept no more requests, and wait until the pending ones are finished."""
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None

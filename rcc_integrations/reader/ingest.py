@@ -34,17 +34,17 @@ _TRIES = 3
 
 @dataclass
 class AddReport:
-    """What adding did.
+    """A report of what `RCCReader.add` did.
 
     Args:
-        added: Ids of new documents.
-        replaced: Ids of documents that had changed.
-        unchanged: Ids of documents that were there as they are.
+        added: Ids of the documents that were new.
+        replaced: Ids of the documents that had changed.
+        unchanged: Ids of the documents that had not changed.
         skipped: Pairs of id and reason.
         windows_compressed: Windows that went through the encoder.
-        windows_reused: Windows of added and replaced documents that were in the store already.
+        windows_reused: Windows of added and replaced documents that were already in the store.
         tokens_compressed: Tokens of the windows that went through the encoder.
-        seconds: How long it took.
+        seconds: Duration.
     """
 
     added: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class AddReport:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain dicts, lists and numbers."""
+        """Return the fields as plain dicts, lists, strings and numbers."""
         return dataclasses.asdict(self)
 
 
@@ -76,7 +76,7 @@ class Ingester:
         model: Returns the model that made or will make the collection's memories; asked when something is new.
         collection: The collection's record.
         ratio: Its compression ratio.
-        on_progress: Called after every batch and document.
+        on_progress: Callback invoked after every batch and document.
     """
 
     def __init__(

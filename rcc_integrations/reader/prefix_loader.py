@@ -39,7 +39,7 @@ def load_prefix(
         store: Where their memories are.
         model: The model that made them.
         windows: Their records; the same window may come more than once.
-        ratio: The ratio that they were made at.
+        ratio: The ratio at which they were made.
         before: Token ids of the clear text in front; the model's own opening if not given.
         beside: Further stores and windows, which stand behind.
 

@@ -21,7 +21,7 @@ class Ticket:
         cancelled: Set to stop the work.
 
     Args:
-        request: The request, or what it was prepared to.
+        request: The request, or its prepared form.
         emit: Called with pieces of the answer as they become certain, in the generating thread.
     """
 

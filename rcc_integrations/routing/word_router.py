@@ -42,7 +42,7 @@ class Route:
 
 
 class Router:
-    """Ranks windows by the words that they share with a question (BM25, through bm25s).
+    """Ranks windows by the words that they share with a question (BM25, computed by bm25s).
 
     Args:
         texts: Text of every window, in order.
@@ -79,9 +79,9 @@ class Router:
     def route(
         self, question: str, numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None
     ) -> Route:
-        """Choose windows for a question: all of them if they fit, otherwise the best that do.
+        """Choose windows for a question: all of them if they fit, otherwise the best ones that fit.
 
-        Windows without a shared word follow in their own order, so that the room is used.
+        Windows that share no word with the question follow in document order, so that the space is used.
 
         Args:
             question: The question.

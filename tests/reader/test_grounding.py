@@ -10,6 +10,7 @@ from rcc_integrations import RCCReader
 from rcc_integrations.config import NOT_STATED, SEPARATORS
 from rcc_integrations.errors import ConfigError, EmptyDocumentError
 from rcc_integrations.model.grammar import Grammar, GrammarProcessor
+from rcc_integrations.reader.collection_view import CollectionCache
 from rcc_integrations.routing.passage import Passage
 from tests.tiny import TEXT, tiny_model
 
@@ -60,6 +61,18 @@ def test_every_grounded_answer_is_a_span_of_its_document(reader, texts, question
             check(reader, answer)
     finally:
         reader.drop("odd")
+
+
+def test_a_whole_answer_is_made_of_its_spans(reader):
+    reader.add("whole", {"a": TEXT, "b": "Tomas Lind works as a baker."})
+    answers = [
+        reader.ask("whole", question, grounded=True, max_new_tokens=200)
+        for question in (QUESTION, "When does the ferry leave?", "Who works as a baker?")
+    ]
+    for answer in answers:
+        assert answer.finish_reason == "stop" and (answer.spans or answer.text == NOT_STATED)
+        check(reader, answer)
+    assert any(answer.spans for answer in answers)
 
 
 def test_streams_and_batches_are_grounded_too(reader):
@@ -119,7 +132,7 @@ def test_a_letter_may_change_its_case_where_only_that_is_allowed(model):
 
 def test_neighbouring_windows_are_one_passage(reader):
     reader.add("long", {"a": "\n\n".join(f"Line {number}: the bell rings {number} times." for number in range(60))})
-    view = reader._collections.get("long")
+    view = CollectionCache(reader.store).get("long")
     count = len(view.windows)
     assert count > 3
     scores = [float(number) for number in range(count)]
