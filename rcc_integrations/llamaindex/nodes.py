@@ -22,7 +22,7 @@ from rcc_integrations.document import Document as RCCDocument
 from rcc_integrations.document import digest_of, plain_metadata
 from rcc_integrations.llamaindex.whole import SUFFIX, whole
 from rcc_integrations.memory.records import DocumentRecord
-from rcc_integrations.memory.texts import text_key
+from rcc_integrations.memory.texts import encode_text, key_of
 from rcc_integrations.reader.answer import Source
 
 #: Key of a stored document's metadata under which its node is kept, without text and metadata.
@@ -113,7 +113,7 @@ def stored(record: DocumentRecord) -> Stored:
 
 def content_of(text: str, metadata: Mapping[str, Any]) -> str:
     """Return the key of a text and of the metadata that last, by which the same document is known again."""
-    return _content(text_key(text), plain_metadata(metadata))
+    return _content(key_of(encode_text(text)), plain_metadata(metadata))
 
 
 def _content(key: str, metadata: Mapping[str, Any]) -> str:

@@ -8,12 +8,11 @@ import random
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import numpy as np
 import pytest
-from llguidance import LLMatcher
 from pydantic import BaseModel, Field, RootModel
 
 from rcc_integrations.chat.schemas import class_schema
@@ -46,16 +45,16 @@ class Boat(BaseModel):
 
 class Node(BaseModel):
     name: str = Field(max_length=5)
-    children: list["Node"] = []
-    left: Optional["Node"] = None
+    children: list[Node] = []
+    left: Node | None = None
 
 
 class Even(BaseModel):
-    odd: Optional["Odd"] = None
+    odd: Odd | None = None
 
 
 class Odd(BaseModel):
-    even: Optional["Even"] = None
+    even: Even | None = None
 
 
 class Log(BaseModel):
@@ -133,7 +132,7 @@ def test_recursion_has_a_depth(guide: Guide) -> None:
 
 def test_what_has_no_end_or_no_meaning_is_an_error() -> None:
     class Endless(BaseModel):
-        next: "Endless"
+        next: Endless
 
     with pytest.raises(ConfigError, match="contains itself"):
         held_schema(Endless.model_json_schema())
@@ -167,7 +166,10 @@ def test_names_and_data_are_no_keywords(guide: Guide) -> None:
 
 def test_parts_of_one_object_are_put_together(guide: Guide) -> None:
     schema = {
-        "allOf": [{"$ref": "#/$defs/Named"}, {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}],
+        "allOf": [
+            {"$ref": "#/$defs/Named"},
+            {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+        ],
         "$defs": {"Named": {"type": "object", "properties": {"name": {"const": "x"}}, "required": ["name"]}},
     }
     assert set(json.loads(walk(guide, schema, 1))) == {"name", "n"}
