@@ -1,4 +1,4 @@
-"""From what a user points at to the files that can be read."""
+"""Finds the files that can be read under the paths that a user gives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_files(
     stdin_name: str = "stdin",
     stdin: BinaryIO | None = None,
 ) -> tuple[list[SourceFile], list[Skipped]]:
-    """Find the files to read. Nothing is parsed; only the first bytes of each file are looked at.
+    """Find the files to read. Nothing is parsed; only the first bytes of each file are examined.
 
     Args:
         paths: Files, folders (searched at any depth), globs such as ``docs/**/*.md``, or ``-`` for standard input.
@@ -43,8 +43,8 @@ def find_files(
         stdin: Where ``-`` is read from, by default the process's standard input.
 
     Returns:
-        The files in the order of `paths`, sorted by id within each, every file once; and everything else that a user
-        could have expected to be read, with the reason.
+        The files in the order of `paths`, sorted by id within each path and each file once; and whatever else was
+        found there, with the reason why it is not read.
 
     Raises:
         ConfigError: If a path does not exist, a glob matches no file, or files of different folders would get one id.

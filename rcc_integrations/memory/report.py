@@ -1,4 +1,4 @@
-"""What a check of a store found."""
+"""The report of a check of the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rcc_integrations.memory.records import DocumentRecord
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem in the store.
 
     Args:
         kind: `marker`, `index`, `index-behind`, `log`, `record`, `collection`, `counters`, `reference-count`, `usage`,
@@ -31,12 +31,12 @@ class Problem:
 
 
 class DamagedDocument(NamedTuple):
-    """A document that has to be added, or compressed, again.
+    """A document that has to be added or compressed again.
 
     Args:
         collection: Name of its collection.
         document: Its id.
-        text_intact: Whether the store still has its text, so that it can be compressed again from there.
+        text_intact: Whether its text is still in the store, so that it can be compressed again.
     """
 
     collection: str
@@ -68,12 +68,12 @@ Rebuild: TypeAlias = Callable[[LostCollection], tuple[str, dict[str, Any]] | Non
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a check looked at and found.
+    """The report of a check of the store.
 
     Args:
-        problems: All that is or was wrong.
-        damaged: Documents that have to be added, or compressed, again.
-        broken_blobs: Keys of memories that are gone or not what was stored.
+        problems: All problems, including those that were repaired.
+        damaged: Documents that have to be added or compressed again.
+        broken_blobs: Keys of memories that are missing or damaged.
         collections: Collections checked.
         documents: Documents checked.
         blobs: Blobs checked.
@@ -93,5 +93,5 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong (any more)."""
+        """Whether there are no unrepaired problems."""
         return not self.damaged and all(problem.repaired for problem in self.problems)

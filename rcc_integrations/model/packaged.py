@@ -59,6 +59,11 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("rcc-integrations"))
 
 
+def converted_folder() -> Path:
+    """Return where the converted base is, or will be."""
+    return cache_folder() / f"{NAME}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
+
+
 def locate() -> Base:
     """Return the base: converted already, or converted now from the installed wheel, or from the hub's cache.
 

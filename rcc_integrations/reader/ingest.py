@@ -17,7 +17,7 @@ from rcc_integrations.errors import (
     UnreadableFileError,
 )
 from rcc_integrations.memory.names import check_document_id
-from rcc_integrations.memory.records import CollectionRecord, WindowRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.progress import Progress
 from rcc_integrations.reader.sources import Readable
@@ -34,7 +34,7 @@ _TRIES = 3
 
 @dataclass
 class AddReport:
-    """What adding did.
+    """A report of what `RCCReader.add` did.
 
     Args:
         added: Ids of new documents.
@@ -43,7 +43,7 @@ class AddReport:
         restored: Ids of documents that were there unchanged, but whose text or memories were gone or damaged.
         skipped: Pairs of id and reason.
         windows_compressed: Windows that went through the encoder.
-        windows_reused: Windows of added and replaced documents that were in the store already.
+        windows_reused: Windows of added and replaced documents that were already in the store.
         tokens_compressed: Tokens of the windows that went through the encoder.
         seconds: How long it took.
         collection: The collection's record as it was before; with it, the very collection is meant, whatever it is
@@ -98,7 +98,7 @@ class Ingester:
         self._again = again
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
-        self._known = {record.id: record for record in store.documents(collection)}
+        self._known: dict[str, DocumentRecord] = {}
         self._jobs: list[_Job] = []
         self._total = 0
         self.report = AddReport(collection=collection)
@@ -116,6 +116,7 @@ class Ingester:
         """
         started = time.perf_counter()
         self._total = len(sources)
+        self._known = self._stored([source.id for source in sources])
         for source in sources:
             try:
                 self._take(source)
@@ -131,6 +132,12 @@ class Ingester:
         self._flush()
         self.report.seconds = time.perf_counter() - started
         return self.report
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, DocumentRecord]:
+        """Return what there is of some documents; a few of many are looked up one by one."""
+        if len(ids) * 8 < self._collection.documents:
+            return self._store.find_documents(self._collection, ids)
+        return {record.id: record for record in self._store.documents(self._collection)}
 
     def _take(self, source: Document | Readable) -> None:
         known = self._known.get(check_document_id(source.id))
