@@ -132,11 +132,6 @@ def _fetch(folder: Path) -> Base:
         return _convert(Path(place, _GGUF), folder)
 
 
-def converted_folder() -> Path:
-    """Return where the converted base is, or would be."""
-    return cache_folder() / f"{NAME}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
-
-
 def check_converted() -> bool:
     """Read the converted base whole and compare it with the digest that was taken when it was written.
 

@@ -362,10 +362,10 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        library = ctypes.CDLL(os.environ["IOFAULT"])
-        library.iofault_calls.restype = ctypes.c_long
-        library.iofault_arm.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_char_p]
-        result = run(chosen.kills, chosen.errors, Path(name), library)
+        shim = ctypes.CDLL(os.environ["IOFAULT"])
+        shim.iofault_calls.restype = ctypes.c_long
+        shim.iofault_arm.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_char_p]
+        result = run(chosen.kills, chosen.errors, Path(name), shim)
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         raise SystemExit(bool(result["faults"]))
 

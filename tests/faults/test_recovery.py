@@ -282,7 +282,7 @@ def test_a_row_that_stands_for_endless_memory_is_refused_before_it_is_parsed(pat
         with pytest.raises(StoreFormatError, match="not JSON"):
             store.documents("notes")
         with pytest.raises(ConfigError, match="brackets"):
-            store.update_document("notes", "a.md", metadata={"x": [[] for _ in range(700_000)]})
+            store.update_document("notes", "a.md", metadata={"x": list[Any]([] for _ in range(700_000))})
         # What people keep is not that dense.
         rich: dict[str, Any] = {"pages": list(range(100_000, 190_000)), "text": "a, b, [c] " * 20_000}
         store.update_document("other", "a.md", metadata=rich)

@@ -245,8 +245,8 @@ def test_a_damaged_text_is_repaired_as_told(path: Path, how: str, repaired: bool
         with pytest.raises(StoreError, match=r"d3\.md"):
             reader.ask("boats", "Which boat?", documents=["d3.md"])
         # The same content, with the same digest: as `rcc add` of the same file.
-        report = reader.add("boats", TEXTS)
-        assert report.restored == ["d3.md"] and sorted(report.unchanged) == sorted(set(TEXTS) - {"d3.md"})
+        added = reader.add("boats", TEXTS)
+        assert added.restored == ["d3.md"] and sorted(added.unchanged) == sorted(set(TEXTS) - {"d3.md"})
         assert texts(reader) == TEXTS
         answer = reader.ask("boats", "Which boat?", documents=["d3.md"], max_new_tokens=2)
         assert answer.usage.windows > 0

@@ -75,13 +75,13 @@ def package(chance: random.Random, size: int) -> bytes:
             bad.writestr(entry.filename, data)
         if chance.random() < 0.3:
             bad.writestr("word/media/image.png", bytes(size))
-    data = bytearray(document.getvalue())
+    packed = bytearray(document.getvalue())
     if chance.random() < 0.3:
         at = 0
-        while (at := data.find(b"PK\x01\x02", at)) >= 0:
-            data[at + 24 : at + 28] = chance.choice((0, 100, 2**31)).to_bytes(4, "little")
+        while (at := packed.find(b"PK\x01\x02", at)) >= 0:
+            packed[at + 24 : at + 28] = chance.choice((0, 100, 2**31)).to_bytes(4, "little")
             at += 4
-    return bytes(data)
+    return bytes(packed)
 
 
 def pdf(chance: random.Random, size: int) -> bytes:

@@ -206,8 +206,8 @@ def test_a_collection_that_cannot_be_rebuilt_stays_as_it_is_with_all_its_documen
         report = filled.verify(repair=True, grace=0)
         assert not report.ok and not report.damaged and files(filled) == before
         assert [problem.where for problem in report.problems] == [f"collection:{uid}"] * 2
-    known = {"fingerprint": "f1", "model": {"base": "tiny", "ratio": 4}}
-    report = filled.verify(repair=True, grace=0, rebuild=lambda lost: tuple(known.values()))
+    model: dict[str, Any] = {"base": "tiny", "ratio": 4}
+    report = filled.verify(repair=True, grace=0, rebuild=lambda lost: ("f1", model))
     assert report.ok and [record.id for record in filled.documents("notes")] == ["a", "b"]
     assert filled.verify(grace=0).problems == () and files(filled) == before
 
