@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rcc_integrations.errors import RCCError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answering import AnswerEngine
 from rcc_integrations.reader.prepared import Prepared, groups
@@ -40,10 +41,14 @@ class Batcher:
 
     def __init__(self, engine: AnswerEngine) -> None:
         self._engine = engine
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._closed = False
+        self._lock = ForkSafeLock(reset=self._begin_anew)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        # In the child of a fork, the thread and those who wait for it are in the parent.
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def submit(self, request: Request | Prepared, emit: Callable[[str], None] | None = None) -> Ticket:
         """Submit a request; its ticket's `answer` is a future.
@@ -96,8 +101,7 @@ class Batcher:
             if self._closed:
                 raise RCCError("The reader is closed: open it again to ask.")
             self._waiting.put(job)
-            # A process that was forked off has the object of its parent's thread, but not the thread.
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="rcc-batcher", daemon=True)
                 self._thread.start()
 
