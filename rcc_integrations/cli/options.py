@@ -74,7 +74,7 @@ class Settings:
         """Open the store with the model, which is loaded when it is first needed.
 
         Args:
-            create: Make a store where there is none.
+            create: Create the store if it does not exist.
             write: Whether it is going to be changed.
 
         Raises:
