@@ -1,0 +1,135 @@
+"""OpenAI's messages as a conversation."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rcc_integrations.chat.conversation import Conversation
+from rcc_integrations.chat.tools import call_text
+from rcc_integrations.reader.prompt import Role, Turn
+from rcc_integrations.server.failures import RequestError
+from rcc_integrations.server.settings import ServerSettings
+from rcc_integrations.server.uploads import as_source, document_name
+
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system",
+                           "tool": "tool", "function": "tool"}  # fmt: skip
+_TEXTS = ("text", "input_text", "output_text", "refusal")
+
+#: Returns the name and bytes of an uploaded file.
+FileLookup = Callable[[str], tuple[str, bytes]]
+
+
+def conversation(messages: Iterable[dict[str, Any]], settings: ServerSettings, files: FileLookup) -> Conversation:
+    """Read messages of `/v1/chat/completions`.
+
+    Args:
+        messages: In order.
+        settings: The server's settings, for files in messages.
+        files: Finds files that messages name.
+
+    Raises:
+        RequestError: A message holds what the model cannot read, such as an image.
+    """
+    told = Conversation()
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        role = _role(message.get("role"), where)
+        texts, documents = content_of(message.get("content"), where, settings, files)
+        said = told.take(role, texts, documents, None, len)
+        calls = [_call(call, f"{where}.tool_calls") for call in message.get("tool_calls") or ()]
+        if calls:
+            said = "\n".join([*([said] if said else []), *calls])
+        elif role == "tool":
+            said = f"Result of {message.get('name') or 'the function'}: {said}"
+        elif message.get("name") and role == "user":
+            said = f"{message['name']}: {said}"
+        told.turns.append(Turn(role, said))
+    return told
+
+
+def content_of(
+    content: Any, where: str, settings: ServerSettings, files: FileLookup
+) -> tuple[list[str], list[str]]:
+    """Return texts to read in clear, and texts of documents.
+
+    Args:
+        content: A message's content: text, or a list of parts.
+        where: Its place in the request, for messages.
+        settings: The server's settings.
+        files: Finds files that parts name.
+
+    Raises:
+        RequestError: A part cannot be read.
+    """
+    if content is None or isinstance(content, str):
+        return [content or ""], []
+    if not isinstance(content, list):
+        raise _wrong(f"{where}.content", "must be text or a list of parts")
+    texts: list[str] = []
+    documents: list[str] = []
+    for number, part in enumerate(content):
+        place = f"{where}.content[{number}]"
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _TEXTS:
+            texts.append(str(part.get("text", part.get("refusal", ""))))
+        elif kind in ("file", "input_file"):
+            documents.append(_file(part.get("file") or part, place, settings, files))
+        else:
+            raise _wrong(f"{place}.type", f"{kind!r} cannot be read: this model reads text and files")
+    return texts, documents
+
+
+def prompt_turns(prompt: str) -> tuple[Turn, ...] | None:
+    """Read a prompt that a framework made of messages, such as `user: …` and `assistant:` in lines of their own.
+
+    Args:
+        prompt: The prompt.
+
+    Returns:
+        The turns; `None` if it is no such prompt.
+    """
+    if not re.search(r"\nassistant:\s*$", prompt):
+        return None
+    pieces = re.split(r"(?:^|\n)(system|user|assistant|tool): ?", re.sub(r"\nassistant:\s*$", "", prompt))
+    if pieces[0].strip() or len(pieces) < 3:
+        return None
+    return tuple(Turn(_ROLES[role], text.strip()) for role, text in zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def _role(role: Any, where: str) -> Role:
+    if role not in _ROLES:
+        raise _wrong(f"{where}.role", f"{role!r} is none of {', '.join(_ROLES)}")
+    return _ROLES[role]
+
+
+def _call(call: Any, where: str) -> str:
+    function = call.get("function") if isinstance(call, dict) else None
+    try:
+        return call_text(str(function["name"]), json.loads(function.get("arguments") or "{}"))  # type: ignore[index]
+    except (TypeError, KeyError, ValueError) as error:
+        raise _wrong(where, f"holds no call of a function: {error}") from error
+
+
+def _file(part: dict[str, Any], where: str, settings: ServerSettings, files: FileLookup) -> str:
+    if isinstance(part.get("file_id"), str):
+        name, data = files(part["file_id"])
+    else:
+        given = str(part.get("file_data") or "")
+        try:
+            data = base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _wrong(where, f"needs 'file_id', or bytes as base64 in 'file_data': {error}") from error
+        name = document_name(str(part.get("filename") or "document"))
+    source, reason = as_source(name, data, settings)
+    if source is None:
+        raise _wrong(where, f"{name!r} cannot be read: {reason}")
+    return source.read().text
+
+
+def _wrong(where: str, what: str) -> RequestError:
+    return RequestError(400, f"Invalid value for '{where}': {what}.", param=where, code="invalid_value")
