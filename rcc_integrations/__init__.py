@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from rcc_integrations.errors import RCCError
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.model.rcc_model import RCCModel
-    from rcc_integrations.reader.answer import Answer, AnswerStream, Source
+    from rcc_integrations.reader.answer import Answer, Source
+    from rcc_integrations.reader.answer_stream import AnswerStream
     from rcc_integrations.reader.reader import RCCReader
 
 _WHERE = {
     "Answer": "rcc_integrations.reader.answer",
-    "AnswerStream": "rcc_integrations.reader.answer",
+    "AnswerStream": "rcc_integrations.reader.answer_stream",
     "MemoryStore": "rcc_integrations.memory.store",
     "RCCConfig": "rcc_integrations.config",
     "RCCError": "rcc_integrations.errors",

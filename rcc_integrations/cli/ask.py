@@ -120,10 +120,10 @@ def search(
       rcc search handbook "ferry times" -k 3
     """  # noqa: D301
     settings = Settings.of(context, store)
-    from rcc_integrations.reader.collection_view import Shelves
+    from rcc_integrations.reader.collection_view import CollectionCache
 
     with Output(as_json) as out, settings.open_store() as opened:
-        found = Shelves(opened).get(collection).search(query, k)
+        found = CollectionCache(opened).get(collection).search(query, k)
         if as_json:
             from dataclasses import asdict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, closing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -19,7 +18,6 @@ from rcc_integrations.langchain import tools as tooling
 from rcc_integrations.langchain.outcome import message_of, usage_of
 from rcc_integrations.langchain.settings import PER_CALL, MemoryChatModel
 from rcc_integrations.langchain.structured import structured_output
-from rcc_integrations.reader import waiting
 from rcc_integrations.reader.answer import Answer
 
 
@@ -106,7 +104,7 @@ class RCCChatModel(MemoryChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        return self._result(waiting.answer(self.memory, request, self.timeout), kwargs)
+        return self._result(self.memory.submit(request).result(self.timeout), kwargs)
 
     async def _agenerate(
         self,
@@ -116,7 +114,7 @@ class RCCChatModel(MemoryChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = await asyncio.to_thread(self._request, messages, stop, kwargs)
-        return self._result(await waiting.aanswer(self.memory, request, self.timeout), kwargs)
+        return self._result(await self.memory.submit(request).aresult(self.timeout), kwargs)
 
     def _stream(
         self,
@@ -126,12 +124,16 @@ class RCCChatModel(MemoryChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request, held = self._request(messages, stop, kwargs), self._wants_calls(kwargs)
-        with closing(waiting.pieces(self.memory, request, self.timeout, held=held)) as pieces:
-            for piece in pieces:
-                chunk = self._chunk(piece, held, kwargs)
+        with self.memory.stream_request(request, self.timeout, held=held) as stream:
+            for piece in stream:
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
                 if run_manager:
-                    run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                    run_manager.on_llm_new_token(piece, chunk=chunk)
                 yield chunk
+            chunk = self._last_chunk(stream.answer, held, kwargs)
+        if run_manager:
+            run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+        yield chunk
 
     async def _astream(
         self,
@@ -142,22 +144,23 @@ class RCCChatModel(MemoryChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         held = self._wants_calls(kwargs)
         request = await asyncio.to_thread(self._request, messages, stop, kwargs)
-        async with aclosing(waiting.apieces(self.memory, request, self.timeout, held=held)) as pieces:
-            async for piece in pieces:
-                chunk = self._chunk(piece, held, kwargs)
+        async with self.memory.stream_request(request, self.timeout, held=held) as stream:
+            async for piece in stream:
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
                 if run_manager:
-                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                    await run_manager.on_llm_new_token(piece, chunk=chunk)
                 yield chunk
+            chunk = self._last_chunk(stream.answer, held, kwargs)
+        if run_manager:
+            await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+        yield chunk
 
     def _result(self, answer: Answer, kwargs: dict[str, Any]) -> ChatResult:
         message = message_of(answer, self._model_name, wants_calls=self._wants_calls(kwargs))
         self._check_whole(answer, kwargs)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _chunk(self, piece: str | Answer, held: bool, kwargs: dict[str, Any]) -> ChatGenerationChunk:
-        if isinstance(piece, str):
-            return ChatGenerationChunk(message=AIMessageChunk(content=piece))
-        answer = piece
+    def _last_chunk(self, answer: Answer, held: bool, kwargs: dict[str, Any]) -> ChatGenerationChunk:
         whole = message_of(answer, self._model_name, wants_calls=self._wants_calls(kwargs))
         self._check_whole(answer, kwargs)
         calls: Any = [

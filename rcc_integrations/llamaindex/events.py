@@ -14,7 +14,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span import active_span_id
 
 from rcc_integrations.reader.ingest import AddReport
-from rcc_integrations.reader.observer import Step, Watch
+from rcc_integrations.reader.observer import Step, StepCallback
 
 dispatcher = get_dispatcher(__name__)
 
@@ -108,7 +108,7 @@ def compressing(collection: str) -> Iterator[Callable[[AddReport], None]]:
     span.exit()
 
 
-def watch() -> Watch:
+def observer() -> StepCallback:
     """Return what makes spans and events of an answer's steps, below the span that is active now."""
     parent = active_span_id.get()  # the work is done in another thread, which has no active span of its own
     begun: dict[Step, _Span] = {}

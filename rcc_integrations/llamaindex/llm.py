@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -22,7 +21,6 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from rcc_integrations.chat.tools import check_whole
 from rcc_integrations.llamaindex.calling import CallingLLM
 from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
-from rcc_integrations.reader import waiting
 from rcc_integrations.reader.answer import Answer
 
 
@@ -71,13 +69,13 @@ class RCCLLM(CallingLLM):
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation; settings of this call may be given by name."""
         request = self.request(messages, **kwargs)
-        return self._response(waiting.answer(self.memory, request, self.timeout), kwargs)
+        return self._response(self.memory.submit(request).result(self.timeout), kwargs)
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer without blocking the event loop; see `chat`."""
         request = await asyncio.to_thread(self.request, messages, **kwargs)
-        return self._response(await waiting.aanswer(self.memory, request, self.timeout), kwargs)
+        return self._response(await self.memory.submit(request).aresult(self.timeout), kwargs)
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -86,13 +84,11 @@ class RCCLLM(CallingLLM):
 
         def gen() -> ChatResponseGen:
             said, held = "", _wants_calls(kwargs)
-            with closing(waiting.pieces(self.memory, request, self.timeout, held=held)) as pieces:
-                for piece in pieces:
-                    if isinstance(piece, str):
-                        said += piece
-                        yield _part(said, piece)
-                    else:
-                        yield self._response(piece, kwargs, held=held)
+            with self.memory.stream_request(request, self.timeout, held=held) as stream:
+                for piece in stream:
+                    said += piece
+                    yield _part(said, piece)
+                yield self._response(stream.answer, kwargs, held=held)
 
         return gen()
 
@@ -103,13 +99,11 @@ class RCCLLM(CallingLLM):
 
         async def gen() -> ChatResponseAsyncGen:
             said, held = "", _wants_calls(kwargs)
-            async with aclosing(waiting.apieces(self.memory, request, self.timeout, held=held)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, str):
-                        said += piece
-                        yield _part(said, piece)
-                    else:
-                        yield self._response(piece, kwargs, held=held)
+            async with self.memory.stream_request(request, self.timeout, held=held) as stream:
+                async for piece in stream:
+                    said += piece
+                    yield _part(said, piece)
+                yield self._response(stream.answer, kwargs, held=held)
 
         return gen()
 
@@ -123,13 +117,13 @@ class RCCLLM(CallingLLM):
             **kwargs: Settings of this call.
         """
         request = self.request(self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(waiting.answer(self.memory, request, self.timeout), kwargs))
+        return _completion(self._whole(self.memory.submit(request).result(self.timeout), kwargs))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt without blocking the event loop; see `complete`."""
         request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(await waiting.aanswer(self.memory, request, self.timeout), kwargs))
+        return _completion(self._whole(await self.memory.submit(request).aresult(self.timeout), kwargs))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
@@ -138,13 +132,11 @@ class RCCLLM(CallingLLM):
 
         def gen() -> CompletionResponseGen:
             said = ""
-            with closing(waiting.pieces(self.memory, request, self.timeout)) as pieces:
-                for piece in pieces:
-                    if isinstance(piece, str):
-                        said += piece
-                        yield CompletionResponse(text=said, delta=piece)
-                    else:
-                        yield _completion(self._whole(piece, kwargs), delta="")
+            with self.memory.stream_request(request, self.timeout) as stream:
+                for piece in stream:
+                    said += piece
+                    yield CompletionResponse(text=said, delta=piece)
+                yield _completion(self._whole(stream.answer, kwargs), delta="")
 
         return gen()
 
@@ -155,13 +147,11 @@ class RCCLLM(CallingLLM):
 
         async def gen() -> CompletionResponseAsyncGen:
             said = ""
-            async with aclosing(waiting.apieces(self.memory, request, self.timeout)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, str):
-                        said += piece
-                        yield CompletionResponse(text=said, delta=piece)
-                    else:
-                        yield _completion(self._whole(piece, kwargs), delta="")
+            async with self.memory.stream_request(request, self.timeout) as stream:
+                async for piece in stream:
+                    said += piece
+                    yield CompletionResponse(text=said, delta=piece)
+                yield _completion(self._whole(stream.answer, kwargs), delta="")
 
         return gen()
 

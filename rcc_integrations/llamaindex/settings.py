@@ -133,11 +133,11 @@ class MemoryLLM(FunctionCallingLLM):
             tool_choice=kwargs.get("tool_choice"),
             response_format=kwargs.get("response_format"),
         )
-        return replace(made, question=kwargs.get("question") or made.question, watch=events.watch())
+        return replace(made, question=kwargs.get("question") or made.question, on_step=events.observer())
 
     def sources_of(self, messages: Sequence[ChatMessage], **kwargs: Any) -> tuple[Source, ...]:
         """Return the windows that an answer would name, before it is written; its memory is at hand afterwards."""
-        return self.memory.prepare(replace(self.request(messages, **kwargs), watch=None)).sources
+        return self.memory.prepare(replace(self.request(messages, **kwargs), on_step=None)).sources
 
     def _settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {name: kwargs.get(name, getattr(self, name, None)) for name in PER_CALL}

@@ -28,7 +28,6 @@ from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.residual import residual_memory, residual_prefix
 from rcc_integrations.model.slots import SlotLayout
-from rcc_integrations.model.streaming import GenerationStream
 from rcc_integrations.model.windows import Window, cut_windows, published_windows
 
 #: Tokens of padded windows that go through the encoder in one batch.
@@ -509,14 +508,6 @@ class RCCModel(nn.Module):
     def confidence(self, generation: Generation) -> float:
         """Return how likely the memories say what was generated, from 0 to 1; see `model.confidence`."""
         return confidence(generation.evidence, self.config.confidence)
-
-    def stream(
-        self, prefix: Prefix, question: Sequence[int], options: GenerationOptions | None = None
-    ) -> GenerationStream[Generation]:
-        """Answer a question piece by piece; see `GenerationStream`."""
-        return GenerationStream(
-            lambda *, emit, cancel: self.generate([prefix], [question], options, emit=emit, cancel=[cancel])[0]
-        )
 
     def answer(
         self,

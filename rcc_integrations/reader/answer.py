@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from rcc_integrations.config import NOT_STATED
 from rcc_integrations.routing.spans import Span
@@ -118,54 +117,3 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and numbers."""
         return {**dataclasses.asdict(self), "stated": self.stated, "supported": self.supported}
-
-
-class _Pieces(Protocol):
-    def __next__(self) -> str: ...
-    def close(self) -> None: ...
-    @property
-    def result(self) -> Answer | None: ...
-
-
-class AnswerStream(Iterator[str]):
-    """An answer while it is being written: iterate over its pieces, then read `answer`.
-
-    Leaving a `with` block, or `close`, stops the work.
-
-    Args:
-        pieces: The pieces of text; `result` is the answer once they are at their end.
-    """
-
-    def __init__(self, pieces: _Pieces) -> None:
-        self._pieces = pieces
-
-    def __iter__(self) -> AnswerStream:
-        return self
-
-    def __next__(self) -> str:
-        return self._pieces.__next__()
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer; what has not been iterated over yet is waited for.
-
-        After `close` it is what was written until then, with the finish reason `cancelled`.
-
-        Raises:
-            RuntimeError: The stream was closed before it began.
-        """
-        for _ in self:
-            pass
-        if self._pieces.result is None:
-            raise RuntimeError("The stream was closed before it began, so there is no answer.")
-        return self._pieces.result
-
-    def close(self) -> None:
-        """Stop generating."""
-        self._pieces.close()
-
-    def __enter__(self) -> AnswerStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

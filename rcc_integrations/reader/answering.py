@@ -1,66 +1,95 @@
-"""From a question to its answer: choose windows, bring their memories into a prefix, generate, report."""
+"""`AnswerEngine`: from requests to answers, through routing, prefixes and generation."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rcc_integrations.config import NOT_STATED
-from rcc_integrations.errors import (
-    BlobsMissingError,
-    BudgetError,
-    ConfigError,
-    EmptyCollectionError,
-    FingerprintMismatchError,
-)
+from rcc_integrations.errors import BlobsMissingError, BudgetError
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.model.streaming import GenerationStream
-from rcc_integrations.reader.answer import Answer, AnswerStream, Timings, Usage
-from rcc_integrations.reader.collection_view import Shelf, Shelves
-from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
-from rcc_integrations.reader.observer import watched
+from rcc_integrations.reader.answer import Answer
+from rcc_integrations.reader.answer_builder import build_answer
+from rcc_integrations.reader.collection_view import CollectionCache
+from rcc_integrations.reader.compatibility import ratio_of
+from rcc_integrations.reader.observer import observed
 from rcc_integrations.reader.prefix_cache import PrefixCache
-from rcc_integrations.reader.prepared import Laid, Prepared, expanded, groups
+from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.prompt import Prompt, build_prompt
-from rcc_integrations.reader.request import Part, Request
-from rcc_integrations.routing.spans import find_spans
-from rcc_integrations.routing.support import find_support
+from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.selection import SelectedWindows, WindowSelector
 
 if TYPE_CHECKING:
-    from rcc_integrations.model.generation import Generation
     from rcc_integrations.model.prefix import Prefix
     from rcc_integrations.model.rcc_model import RCCModel
 
-#: A question that meets a change of its collection in between is prepared again so often.
+#: How often a question is prepared again when its collection changed in between.
 _TRIES = 5
 
 
-class Asker:
-    """Answers requests over the collections of a store; see `RCCReader.ask` for options and errors.
+class AnswerEngine:
+    """Prepares requests over the collections of a store and generates their answers; see `RCCReader.ask` for errors.
 
     Args:
         store: The store.
         model: Returns the model, loaded when it is first needed.
-        shelves: The collections in RAM.
+        collections: The collections in RAM.
         prefixes: The prefixes in RAM.
     """
 
     def __init__(
-        self, store: MemoryStore, model: Callable[[], RCCModel], shelves: Shelves, prefixes: PrefixCache
+        self, store: MemoryStore, model: Callable[[], RCCModel], collections: CollectionCache, prefixes: PrefixCache
     ) -> None:
-        self._store, self._model, self._shelves, self._prefixes = store, model, shelves, prefixes
+        self._store, self._model, self._prefixes = store, model, prefixes
+        self._selector = WindowSelector(collections)
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer requests, those that can be in one batch."""
-        prepared = [self.prepare(request) for request in requests]
-        found: dict[int, Answer] = {}
-        for numbers in groups(prepared):
-            answers = self.generate([prepared[number] for number in numbers])
-            found.update(zip(numbers, answers, strict=True))
-        return [found[number] for number in range(len(prepared))]
+    def prepare(self, request: Request) -> Prepared:
+        """Choose a request's windows and bring their memories into a prefix."""
+        for part in request.parts:
+            self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
+        model = self._model()
+        started = time.perf_counter()
+        prompt, room = self._prompt(request, model)
+        if not request.parts:
+            return Prepared(request, prompt.after, model.empty_prefix(), started)
+        for attempt in range(_TRIES):
+            begun = time.perf_counter()
+            with observed([request.on_step], "route") as (counts,):
+                selections = self._selector.select(request, model, room)
+                counts["windows"] = sum(len(each.windows) for each in selections)
+                counts["windows_in_collection"] = sum(len(each.view.windows) for each in selections)
+            routed = time.perf_counter()
+            try:
+                with observed([request.on_step], "load") as (counts,):
+                    prefix = self._prefix(selections, prompt.before)
+                    counts["memory_slots"] = prefix.slots
+                    counts["source_tokens"] = sum(window.tokens for each in selections for window in each.windows)
+                clear = [token for each in selections for text in each.texts for token in model.token_ids(text)]
+                break
+            except BlobsMissingError:
+                # A collection changed after it was looked at.
+                if attempt == _TRIES - 1 or not any(self._changed(each) for each in selections):
+                    raise
+        return Prepared(
+            request,
+            (*clear, *prompt.after),
+            prefix,
+            started,
+            tuple(selections),
+            clear_tokens=len(clear),
+            route_seconds=routed - begun,
+            load_seconds=time.perf_counter() - routed,
+        )
+
+    def cover(self, request: Request) -> list[Request]:
+        """Split a request into some that together read every window of its collections, each as many as fit.
+
+        Raises:
+            RCCError: As in `prepare`.
+        """
+        model = self._model()
+        return self._selector.cover(request, model, self._prompt(request, model)[1])
 
     def generate(
         self,
@@ -73,140 +102,41 @@ class Asker:
         Args:
             prepared: Requests of one kind.
             emit: Called with (row, piece) whenever text of a row is certain.
-            cancel: An event a row; the row ends soon after it is set.
+            cancel: An event for each row; the row ends soon after it is set.
         """
         first: dict[int, float] = {}
 
         def note(row: int, piece: str) -> None:
             first.setdefault(row, time.perf_counter())
-            # What may be taken back is not said before it is whole.
+            # What may be withdrawn is not emitted before the answer is whole.
             if emit is not None and not prepared[row].request.min_confidence:
                 emit(row, piece)
 
-        with watched([one.request.watch for one in prepared], "generate") as counts:
-            done = self._model().generate(
-                [one.prefix for one in prepared],
-                [one.ids for one in prepared],
+        model = self._model()
+        with observed([each.request.on_step for each in prepared], "generate") as counts:
+            generations = model.generate(
+                [each.prefix for each in prepared],
+                [each.ids for each in prepared],
                 prepared[0].request.options,
-                grammars=[one.grammar for one in prepared],
-                plain=not prepared[0].laid,
+                grammars=[each.grammar for each in prepared],
+                plain=not prepared[0].selections,
                 emit=note,
                 cancel=cancel,
             )
-            for one, generation, found in zip(prepared, done, counts, strict=True):
-                question = len(one.ids) - one.clear_tokens + one.prefix.text_tokens
-                found.update(question_tokens=question, answer_tokens=len(generation.ids))
+            for each, generation, counted in zip(prepared, generations, counts, strict=True):
+                counted.update(question_tokens=each.question_tokens, answer_tokens=len(generation.ids))
         now = time.perf_counter()
-        answers = [
-            self._answer(one, generation, first.get(row, now) - one.started)
-            for row, (one, generation) in enumerate(zip(prepared, done, strict=True))
-        ]
-        for row, (one, answer) in enumerate(zip(prepared, answers, strict=True)):
-            if emit is not None and one.request.min_confidence and answer.text:
-                emit(row, answer.text)
+        answers = []
+        for row, (each, generation) in enumerate(zip(prepared, generations, strict=True)):
+            judged = each.selections and each.request.grammar is None
+            confidence = model.confidence(generation) if judged else None
+            answers.append(build_answer(each, generation, confidence, first.get(row, now)))
+            if emit is not None and each.request.min_confidence and answers[row].text:
+                emit(row, answers[row].text)
         return answers
 
-    def stream(self, request: Request) -> AnswerStream:
-        """Answer a request piece by piece."""
-        one = self.prepare(request)
-        pieces = GenerationStream(lambda *, emit, cancel: self.generate([one], emit=emit, cancel=[cancel])[0])
-        return AnswerStream(pieces)
-
-    def prepare(self, request: Request) -> Prepared:
-        """Choose a request's windows and bring their memories into a prefix."""
-        for part in request.parts:
-            self._store.collection(part.collection)  # an unknown name is said before a model is loaded
-        model = self._model()
-        started = time.perf_counter()
-        prompt, room = self._room(request, model)
-        if not request.parts:
-            return Prepared(request, prompt.after, 0, (), model.empty_prefix(), started, 0.0, 0.0)
-        for attempt in range(_TRIES):
-            begun = time.perf_counter()
-            with watched([request.watch], "route") as (counts,):
-                laid = self._lay(request, model, room)
-                counts["windows"] = sum(len(each.windows) for each in laid)
-                counts["windows_in_collection"] = sum(len(each.shelf.windows) for each in laid)
-            routed = time.perf_counter()
-            try:
-                with watched([request.watch], "load") as (counts,):
-                    prefix = self._prefix(laid, prompt.before)
-                    counts["memory_slots"] = prefix.slots
-                    counts["source_tokens"] = sum(window.tokens for each in laid for window in each.windows)
-                clear = [token for each in laid for text in each.clear for token in model.token_ids(text)]
-                break
-            except BlobsMissingError:
-                # A collection changed after it was looked at.
-                if attempt == _TRIES - 1 or not any(self._changed(each) for each in laid):
-                    raise
-        loaded = time.perf_counter()
-        ids = (*clear, *prompt.after)
-        return Prepared(request, ids, len(clear), tuple(laid), prefix, started, routed - begun, loaded - routed)
-
-    def _lay(self, request: Request, model: RCCModel, room: int) -> list[Laid]:
-        laid: list[Laid] = []
-        for part in request.parts:
-            shelf = self._shelves.get(part.collection)
-            check_fingerprint(shelf.collection, model)
-            if laid and shelf.collection.fingerprint != laid[0].shelf.collection.fingerprint:
-                raise FingerprintMismatchError(
-                    f"Collections {laid[0].shelf.collection.name!r} and {part.collection!r} were made at different "
-                    "ratios; memories of the two cannot stand beside one another."
-                )
-            numbers = self._numbers(part, shelf)
-            limit = part.max_windows or model.config.max_windows
-            route = shelf.route(request.question, numbers, room, limit)
-            if not route.chosen:
-                raise ConfigError(
-                    f"No window of {part.collection!r} fits into the {room} positions beside this question."
-                )
-            laid.append(Laid(shelf, route))
-            room -= sum(window.slots for window in laid[-1].windows)
-        return expanded(laid, request.expand)
-
-    def _numbers(self, part: Part, shelf: Shelf) -> Sequence[int]:
-        numbers = shelf.numbers(part.documents)
-        if part.windows is not None:
-            # Equal windows have one memory, which is read once.
-            first = {shelf.windows[number].key: number for number in reversed(numbers)}
-            numbers = sorted(number for key, number in first.items() if key in part.windows)
-        if numbers:
-            return numbers
-        if not shelf.windows:
-            raise EmptyCollectionError(f"Collection {part.collection!r} is empty: add documents before asking it.")
-        raise EmptyCollectionError(
-            f"None of the {len(shelf.windows)} windows of collection {part.collection!r} were chosen, so there is "
-            "nothing to answer from: name documents that it has, or leave the choice out."
-        )
-
-    def cover(self, request: Request) -> list[Request]:
-        """Split a request into some that together read every window of its collections, each as many as fit.
-
-        Equal windows are read once.
-
-        Raises:
-            RCCError: As in `prepare`.
-        """
-        model = self._model()
-        found: list[Request] = []
-        room = self._room(request, model)[1]
-        for part in request.parts:
-            shelf = self._shelves.get(part.collection)
-            limit = part.max_windows or model.config.max_windows or len(shelf.windows)
-            page: set[str] = set()
-            slots = 0
-            pages = [page]
-            windows = [shelf.windows[number] for number in self._numbers(part, shelf)]
-            for window in {window.key: window for window in windows}.values():
-                if page and (slots + window.slots > room or len(page) == limit):
-                    pages.append(page := set())
-                    slots = 0
-                page.add(window.key)
-                slots += window.slots
-            found += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
-        return found
-
-    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+    def _prompt(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+        """Return what stands around the memories, and how many slots fit beside it and the answer."""
         asked = request.alone
         if asked is not None:
             prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
@@ -221,52 +151,18 @@ class Asker:
             )
         return prompt, room - clear
 
-    def _changed(self, laid: Laid) -> bool:
-        collection = laid.shelf.collection
-        return self._store.collection(collection.name).revision != collection.revision
+    def _changed(self, selection: SelectedWindows) -> bool:
+        record = selection.view.record
+        return self._store.collection(record.name).revision != record.revision
 
-    def _prefix(self, laid: Sequence[Laid], before: tuple[int, ...] | None) -> Prefix:
-        windows = [window for each in laid for window in each.windows]
-        key = (laid[0].shelf.collection.fingerprint, before, tuple(window.key for window in windows))
+    def _prefix(self, selections: Sequence[SelectedWindows], before: tuple[int, ...] | None) -> Prefix:
+        windows = [window for each in selections for window in each.windows]
+        record = selections[0].view.record
+        key = (record.fingerprint, before, tuple(window.key for window in windows))
         prefix = self._prefixes.get(key)
         if prefix is None:
             from rcc_integrations.reader.prefix_loader import load_prefix
 
-            prefix = load_prefix(self._store, self._model(), windows, ratio_of(laid[0].shelf.collection), before)
+            prefix = load_prefix(self._store, self._model(), windows, ratio_of(record), before)
             self._prefixes.put(key, prefix)
         return prefix
-
-    def _answer(self, one: Prepared, generation: Generation, first: float) -> Answer:
-        request, windows = one.request, [window for each in one.laid for window in each.windows]
-        text, confidence = generation.text, None
-        if one.laid and request.grammar is None:
-            confidence = self._model().confidence(generation)
-            if confidence < request.min_confidence and generation.finish_reason != "cancelled":
-                text = NOT_STATED
-        usage = Usage(
-            memory_slots=one.prefix.slots,
-            question_tokens=len(one.ids) - one.clear_tokens + one.prefix.text_tokens,
-            answer_tokens=len(generation.ids),
-            windows=len(windows),
-            windows_in_collection=sum(len(each.shelf.windows) for each in one.laid),
-            source_tokens=sum(window.tokens for window in windows),
-            expanded=sum(len(each.expanded) for each in one.laid),
-            clear_tokens=one.clear_tokens,
-        )
-        collection = one.laid[0].shelf.collection if one.laid else None
-        spans = find_spans(text, one.passages) if request.grounded else ()
-        shown = request.sources if text != NOT_STATED else 0
-        support = find_support(text, request.question, one.passages, shown)
-        timings = Timings(one.route_seconds, one.load_seconds, first, time.perf_counter() - one.started)
-        return Answer(
-            text,
-            one.sources,
-            usage,
-            timings,
-            generation.finish_reason,
-            collection.name if collection else "",
-            collection.revision if collection else 0,
-            confidence,
-            spans,
-            support,
-        )

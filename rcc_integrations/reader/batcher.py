@@ -5,77 +5,82 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rcc_integrations.errors import RCCError
 from rcc_integrations.reader.answer import Answer
-from rcc_integrations.reader.answering import Asker
+from rcc_integrations.reader.answering import AnswerEngine
 from rcc_integrations.reader.prepared import Prepared, groups
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.ticket import Ticket
 
 #: Seconds that the first of several callers waits for the others.
 _GATHER = 0.01
-#: Requests of one batch.
+#: Requests of one batch; those of one `generate` stay together however many they are.
 _MOST = 8
 #: Seconds after which the thread ends when nothing is asked.
 _IDLE = 5.0
 
 
-class Ticket:
-    """A request that was handed in.
+@dataclass(frozen=True)
+class _Job:
+    """Tickets that stay together, and whether they may wait for others."""
 
-    Args:
-        request: The request.
-        emit: Called with pieces of the answer as they become certain, in the generating thread.
-    """
-
-    def __init__(self, request: Request, emit: Callable[[str], None] | None) -> None:
-        self.request = request
-        self.emit = emit
-        self.cancelled = threading.Event()
-        self.answer: Future[Answer] = Future()
-        # From now on nobody who waits for it can cancel it but by `cancel`.
-        self.answer.set_running_or_notify_cancel()
-
-    def cancel(self) -> None:
-        """Stop the work soon; the answer is what was written until then."""
-        self.cancelled.set()
+    tickets: list[Ticket]
+    patient: bool
 
 
 class Batcher:
-    """Generates the requests of several threads or tasks in batches.
+    """Generates the requests of several threads or tasks in batches, in a thread of its own.
 
     Args:
-        asker: Prepares and generates.
+        engine: Prepares and generates.
     """
 
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._waiting: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+    def __init__(self, engine: AnswerEngine) -> None:
+        self._engine = engine
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
+    def submit(self, request: Request | Prepared, emit: Callable[[str], None] | None = None) -> Ticket:
         """Hand in a request; its ticket's `answer` is a future.
 
         Args:
-            request: The request.
+            request: The request, or what it was prepared to.
             emit: Called with pieces of the answer, in another thread.
 
         Raises:
             RCCError: If the reader is closed.
         """
         ticket = Ticket(request, emit)
-        with self._lock:
-            if self._closed:
-                raise RCCError("The reader is closed: open it again to ask.")
-            self._waiting.put(ticket)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="rcc-batcher", daemon=True)
-                self._thread.start()
+        self._put(_Job([ticket], patient=True))
         return ticket
+
+    def generate(self, prepared: Sequence[Prepared]) -> list[Answer]:
+        """Generate prepared requests together, and wait for their answers.
+
+        They do not wait for other requests, but take along those that are waiting already.
+
+        Args:
+            prepared: The requests.
+
+        Raises:
+            RCCError: If the reader is closed, or as in `RCCReader.ask`.
+        """
+        tickets = [Ticket(each) for each in prepared]
+        if threading.current_thread() is self._thread:
+            self._answer(tickets)  # asked by a callback of another answer, which waits for this one
+        elif tickets:
+            self._put(_Job(tickets, patient=False))
+        try:
+            return [ticket.answer.result() for ticket in tickets]
+        except BaseException:
+            for ticket in tickets:
+                ticket.cancel()
+            raise
 
     def close(self) -> None:
         """Take no more requests, and wait until those that were taken are done."""
@@ -85,6 +90,16 @@ class Batcher:
             self._waiting.put(None)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def _put(self, job: _Job) -> None:
+        with self._lock:
+            if self._closed:
+                raise RCCError("The reader is closed: open it again to ask.")
+            self._waiting.put(job)
+            # A process that was forked off has the object of its parent's thread, but not the thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="rcc-batcher", daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
         while True:
@@ -106,8 +121,8 @@ class Batcher:
             return None
         if first is None:
             return None
-        found, until = [first], time.monotonic() + _GATHER
-        while len(found) < _MOST:
+        tickets, until = list(first.tickets), time.monotonic() + (_GATHER if first.patient else 0)
+        while len(tickets) < _MOST:
             try:
                 more = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
@@ -115,14 +130,15 @@ class Batcher:
             if more is None:
                 self._waiting.put(None)
                 break
-            found.append(more)
-        return found
+            tickets += more.tickets
+        return tickets
 
-    def _answer(self, tickets: list[Ticket]) -> None:
+    def _answer(self, tickets: Sequence[Ticket]) -> None:
         ready: list[tuple[Ticket, Prepared]] = []
         for ticket in tickets:
             try:
-                ready.append((ticket, self._asker.prepare(ticket.request)))
+                request = ticket.request
+                ready.append((ticket, request if isinstance(request, Prepared) else self._engine.prepare(request)))
             except BaseException as error:
                 ticket.answer.set_exception(error)
         for numbers in groups([prepared for _, prepared in ready]):
@@ -142,7 +158,7 @@ class Batcher:
                     ticket.cancel()
 
         try:
-            answers = self._asker.generate(
+            answers = self._engine.generate(
                 [prepared for _, prepared in batch], emit, [ticket.cancelled for ticket, _ in batch]
             )
         except BaseException as error:

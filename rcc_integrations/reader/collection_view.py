@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
+from cachetools import LRUCache
 
 from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
@@ -16,14 +17,14 @@ from rcc_integrations.reader.answer import Source
 from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import Route, Router
 
-#: Collections that are held at once; the one not used for longest makes room.
+#: Collections that are held at once; the least recently used one makes room.
 _HELD = 16
 _TRIES = 5
 #: So many characters may belong to two neighbouring windows: tokenizers cut some characters into several tokens.
 _SHARED = 16
 
 
-class Shelf:
+class CollectionView:
     """One revision of a collection.
 
     Args:
@@ -32,7 +33,7 @@ class Shelf:
     """
 
     def __init__(self, snapshot: Snapshot, texts: Sequence[str]) -> None:
-        self.collection: CollectionRecord = snapshot.collection
+        self.record: CollectionRecord = snapshot.collection
         self.windows: list[WindowRecord] = []
         self._owners: list[DocumentRecord] = []
         self._texts: list[str] = []
@@ -61,7 +62,7 @@ class Shelf:
         chosen: list[int] = []
         for document in dict.fromkeys([documents] if isinstance(documents, str) else documents):
             if document not in self._ranges:
-                raise UnknownDocumentError(document, self.collection.name, list(self._ranges))
+                raise UnknownDocumentError(document, self.record.name, list(self._ranges))
             chosen += self._ranges[document]
         return sorted(chosen)
 
@@ -124,7 +125,7 @@ def _check_spans(document: DocumentRecord, text: str) -> None:
             )
 
 
-class Shelves:
+class CollectionCache:
     """Keeps the collections that were used last, each at its newest revision.
 
     Args:
@@ -133,10 +134,10 @@ class Shelves:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._held: dict[str, Shelf] = {}
+        self._held: LRUCache[str, CollectionView] = LRUCache(_HELD)
         self._lock = threading.Lock()
 
-    def get(self, name: str) -> Shelf:
+    def get(self, name: str) -> CollectionView:
         """Return a collection as it is now.
 
         Raises:
@@ -145,21 +146,19 @@ class Shelves:
         record = self._store.collection(name)
         with self._lock:
             held = self._held.get(record.uid)
-            if held is not None and held.collection == record:
-                self._held[record.uid] = self._held.pop(record.uid)
+            if held is not None and held.record == record:
                 return held
         for attempt in range(_TRIES):
             snapshot = self._store.snapshot(name)
             try:
-                shelf = Shelf(snapshot, [self._store.text(document.text_key) for document in snapshot.documents])
+                view = CollectionView(
+                    snapshot, [self._store.text(document.text_key) for document in snapshot.documents]
+                )
                 break
             except BlobsMissingError:
                 # A document was replaced between the two reads.
                 if attempt == _TRIES - 1 or self._store.collection(name).revision == snapshot.collection.revision:
                     raise
         with self._lock:
-            self._held.pop(record.uid, None)
-            self._held[record.uid] = shelf
-            while len(self._held) > _HELD:
-                del self._held[next(iter(self._held))]
-        return shelf
+            self._held[record.uid] = view
+        return view

@@ -1,4 +1,4 @@
-"""`Watch`: told of the steps of an answer while they are done."""
+"""`StepCallback`: called when each step of an answer starts and ends."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import Literal
 #: `route` chooses windows, `load` brings their memories into a prefix, `generate` writes the answer.
 Step = Literal["route", "load", "generate"]
 
-#: Called with a step and its counts when it is done, with `None` in their place when it begins, with no counts when it
-#: failed.
-Watch = Callable[[Step, "dict[str, int] | None"], None]
+#: Called with a step and `None` when the step starts, and with the step and its counts when it ends; the counts are
+#: empty if the step failed.
+StepCallback = Callable[[Step, "dict[str, int] | None"], None]
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def watched(watches: Sequence[Watch | None], step: Step) -> Iterator[list[dict[str, int]]]:
-    """Tell of a step around what it does.
+def observed(callbacks: Sequence[StepCallback | None], step: Step) -> Iterator[list[dict[str, int]]]:
+    """Call back before and after a step.
 
     Args:
-        watches: Who is told, one a request of the batch.
+        callbacks: One for each request of the batch; `None` for a request that nobody observes.
         step: The step.
 
     Yields:
-        A dict for the counts of every request.
+        A dict for each request, to be filled with the counts of the step.
     """
-    counts: list[dict[str, int]] = [{} for _ in watches]
-    for watch in watches:
-        _tell(watch, step, None)
+    counts: list[dict[str, int]] = [{} for _ in callbacks]
+    for callback in callbacks:
+        _call(callback, step, None)
     try:
         yield counts
     finally:
-        for watch, found in zip(watches, counts, strict=True):
-            _tell(watch, step, found)
+        for callback, counted in zip(callbacks, counts, strict=True):
+            _call(callback, step, counted)
 
 
-def _tell(watch: Watch | None, step: Step, counts: dict[str, int] | None) -> None:
-    if watch is not None:
+def _call(callback: StepCallback | None, step: Step, counts: dict[str, int] | None) -> None:
+    if callback is not None:
         try:
-            watch(step, counts)
+            callback(step, counts)
         except Exception:
-            # One who looks on must not spoil the answer.
-            _log.exception("A watch failed at %s.", step)
+            # A faulty observer must not spoil the answer.
+            _log.exception("A step callback failed at %s.", step)

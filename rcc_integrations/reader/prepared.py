@@ -7,41 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.reader.answer import Source
-from rcc_integrations.reader.collection_view import Shelf
 from rcc_integrations.reader.grounding import grounded_grammar
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.selection import SelectedWindows
 from rcc_integrations.routing.passage import Passage
-from rcc_integrations.routing.word_router import Route
 
 if TYPE_CHECKING:
     from rcc_integrations.model.prefix import Prefix
-
-
-@dataclass(frozen=True)
-class Laid:
-    """What is read of one part of a request's memory.
-
-    Args:
-        shelf: The collection.
-        route: The windows.
-        expanded: Numbers of those among them that are read in clear.
-    """
-
-    shelf: Shelf
-    route: Route
-    expanded: frozenset[int] = frozenset()
-
-    @property
-    def windows(self) -> list[WindowRecord]:
-        """The windows in memory, in order."""
-        return [self.shelf.windows[number] for number in self.route.chosen if number not in self.expanded]
-
-    @property
-    def clear(self) -> list[str]:
-        """Texts of the windows that are read in clear, in order."""
-        return [self.shelf.window_text(number) for number in sorted(self.expanded)]
 
 
 @dataclass(frozen=True)
@@ -50,33 +23,40 @@ class Prepared:
 
     Args:
         request: The request.
-        ids: What the decoder reads behind the prefix: windows in clear, then the question.
-        clear_tokens: How many of them are of windows in clear.
-        laid: The windows.
+        ids: Token ids that the decoder reads behind the prefix: windows inserted as text, then the question.
         prefix: Clear text and memories.
-        started: When work on it began.
-        route_seconds: Choosing windows took so long.
-        load_seconds: Bringing memories in took so long.
+        started: When work on it began, by `time.perf_counter`.
+        selections: The windows of each part of the request.
+        clear_tokens: How many of the ids belong to windows inserted as text.
+        route_seconds: How long choosing windows took.
+        load_seconds: How long building the prefix took.
     """
 
     request: Request
     ids: tuple[int, ...]
-    clear_tokens: int
-    laid: tuple[Laid, ...]
     prefix: Prefix
     started: float
-    route_seconds: float
-    load_seconds: float
+    selections: tuple[SelectedWindows, ...] = ()
+    clear_tokens: int = 0
+    route_seconds: float = 0.0
+    load_seconds: float = 0.0
 
     @property
     def kind(self) -> Hashable:
         """Requests of one kind can be generated in one batch."""
-        return self.request.options, not self.laid, self.prefix.layers
+        return self.request.options, not self.selections, self.prefix.layers
+
+    @property
+    def question_tokens(self) -> int:
+        """Tokens of the question with the prompt around it."""
+        return len(self.ids) - self.clear_tokens + self.prefix.text_tokens
 
     @cached_property
     def passages(self) -> list[Passage]:
-        """The texts that are read, from memory or in clear."""
-        return [passage for each in self.laid for passage in each.shelf.passages(each.route.chosen, each.route.scores)]
+        """The texts that are read, from memory or as text."""
+        return [
+            passage for each in self.selections for passage in each.view.passages(each.route.chosen, each.route.scores)
+        ]
 
     @cached_property
     def grammar(self) -> Any:
@@ -88,26 +68,10 @@ class Prepared:
         """The windows that fit the question best, as many as were asked for."""
         most = self.request.sources
         return tuple(
-            each.shelf.source(number, float(each.route.scores[number]))
-            for each in self.laid
+            each.view.source(number, float(each.route.scores[number]))
+            for each in self.selections
             for number in each.route.ranked[:most]
         )[:most]
-
-
-def expanded(laid: Sequence[Laid], most: int) -> list[Laid]:
-    """Mark the windows that fit a question best as read in clear.
-
-    Args:
-        laid: The windows of each part.
-        most: How many to mark.
-    """
-    if not most:
-        return list(laid)  # words are ranked only where somebody asks
-    ranked = sorted((-float(each.route.scores[number]), part, place, number)
-                    for part, each in enumerate(laid) for place, number in enumerate(each.route.ranked))  # fmt: skip
-    best = {(part, number) for _, part, _, number in ranked[:most]}
-    return [Laid(each.shelf, each.route, frozenset(number for number in each.route.chosen if (part, number) in best))
-            for part, each in enumerate(laid)]  # fmt: skip
 
 
 def groups(prepared: Sequence[Prepared]) -> list[list[int]]:
@@ -115,9 +79,9 @@ def groups(prepared: Sequence[Prepared]) -> list[list[int]]:
 
     What is sampled with a seed is generated alone: beside others it would come out differently.
     """
-    found: dict[Hashable, list[int]] = {}
-    for number, one in enumerate(prepared):
-        options = one.request.options
+    numbers: dict[Hashable, list[int]] = {}
+    for number, each in enumerate(prepared):
+        options = each.request.options
         alone = options.seed is not None and options.temperature > 0
-        found.setdefault((one.kind, number if alone else None), []).append(number)
-    return list(found.values())
+        numbers.setdefault((each.kind, number if alone else None), []).append(number)
+    return list(numbers.values())

@@ -18,10 +18,11 @@ from rcc_integrations.errors import (
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.reader.answer import Answer, AnswerStream, Source
-from rcc_integrations.reader.answering import Asker
-from rcc_integrations.reader.batcher import Batcher, Ticket
-from rcc_integrations.reader.collection_view import Shelves
+from rcc_integrations.reader.answer import Answer, Source
+from rcc_integrations.reader.answer_stream import AnswerStream
+from rcc_integrations.reader.answering import AnswerEngine
+from rcc_integrations.reader.batcher import Batcher
+from rcc_integrations.reader.collection_view import CollectionCache
 from rcc_integrations.reader.compatibility import check_fingerprint, ratio_of
 from rcc_integrations.reader.ingest import AddReport, Ingester
 from rcc_integrations.reader.prefix_cache import PrefixCache
@@ -30,6 +31,7 @@ from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.sources import Readable, as_sources
+from rcc_integrations.reader.ticket import Ticket
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -57,9 +59,10 @@ class RCCReader:
         self._model = model if _is_model(model) else None
         self._load_model = model or _load_default
         self._lock = threading.RLock()
-        self._shelves = Shelves(store)
-        self._asker = Asker(store, lambda: self.model, self._shelves, PrefixCache(prefix_cache_bytes))
-        self._batcher = Batcher(self._asker)
+        self._collections = CollectionCache(store)
+        self._prefixes = PrefixCache(prefix_cache_bytes)
+        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes)
+        self._batcher = Batcher(self._engine)
 
     @classmethod
     def open(
@@ -279,7 +282,8 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        return self._asker.answer([Request.about(collection, question, options) for collection, question in questions])
+        requests = [Request.about(collection, question, options) for collection, question in questions]
+        return self._batcher.generate([self._engine.prepare(request) for request in requests])
 
     def stream(self, collection: str, question: str, **options: Any) -> AnswerStream:
         """Answer a question piece by piece.
@@ -290,13 +294,14 @@ class RCCReader:
             **options: As in `ask`.
 
         Returns:
-            An iterator over pieces of text; its `answer` is the whole answer once it is at its end. Closing it stops
-            the work.
+            An iterator over pieces of text, also an asynchronous one; its `answer` is the whole answer once it is at
+            its end. Closing it stops the work.
 
         Raises:
             RCCError: As in `ask`; errors while generating are raised by the iterator.
         """
-        return self._asker.stream(Request.about(collection, question, options))
+        prepared = self._engine.prepare(Request.about(collection, question, options))
+        return AnswerStream(lambda emit: self._batcher.submit(prepared, emit))
 
     def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
         """Hand in a request without waiting; those that are handed in at about the same time are answered in one batch.
@@ -310,9 +315,22 @@ class RCCReader:
         """
         return self._batcher.submit(request, emit)
 
+    def stream_request(self, request: Request, timeout: float | None = None, *, held: bool = False) -> AnswerStream:
+        """Answer a request piece by piece, beside others that are handed in at about the same time.
+
+        Args:
+            request: The request; its windows are chosen once the stream is iterated over.
+            timeout: Seconds without a new piece after which the answer is given up; `None` for no limit.
+            held: Withhold all pieces; the stream ends when the answer is whole.
+
+        Returns:
+            As `stream`.
+        """
+        return AnswerStream(lambda emit: self._batcher.submit(request, None if held else emit), timeout)
+
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and load their memories, without generating; for counting positions beforehand."""
-        return self._asker.prepare(request)
+        return self._engine.prepare(request)
 
     def cover(self, request: Request) -> list[Request]:
         """Split a request over more memory than fits into requests that together read every window.
@@ -326,7 +344,7 @@ class RCCReader:
         Raises:
             RCCError: As in `ask`.
         """
-        return self._asker.cover(request)
+        return self._engine.cover(request)
 
     def search(
         self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
@@ -342,7 +360,7 @@ class RCCReader:
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        return self._shelves.get(collection).search(query, k, documents)
+        return self._collections.get(collection).search(query, k, documents)
 
     def _find(self, collection: str) -> CollectionRecord | None:
         try:

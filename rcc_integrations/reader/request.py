@@ -7,7 +7,7 @@ from typing import Any
 
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.options import GenerationOptions
-from rcc_integrations.reader.observer import Watch
+from rcc_integrations.reader.observer import StepCallback
 from rcc_integrations.reader.prompt import Turn, merged
 
 #: Options of `RCCReader.ask` that are a request's own.
@@ -54,7 +54,7 @@ class Request:
             `not stated`.
         expand: So many of the windows that fit the question best are read in clear instead of from memory.
         min_confidence: Answer `not stated` if the answer's confidence is below this.
-        watch: Told of the steps of the work, in the thread that does it.
+        on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
         ConfigError: If the question is empty, `sources` or `expand` is not a whole number from 0, `min_confidence` not
@@ -70,7 +70,7 @@ class Request:
     grounded: bool = False
     expand: int = 0
     min_confidence: float = 0.0
-    watch: Watch | None = field(default=None, compare=False, repr=False)
+    on_step: StepCallback | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rcc_integrations.reader.waiting import aanswer, answer, apieces
 
 from rcc_integrations import RCCReader
 from rcc_integrations.errors import EmptyCollectionError, GenerationError, UnknownCollectionError, UnknownDocumentError
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.request import Request
-from rcc_integrations.reader.waiting import aanswer, answer, apieces
 from tests.faults.support import open_reader, text_of
 
 CACHE = 1 << 20
@@ -152,7 +152,7 @@ def test_questions_without_end_leave_nothing_behind(tmp_path: Path, questions: i
         gc.collect()
         assert soak.seen["answered"] > questions // 4
         assert soak.seen["stopped"] and soak.seen["cancelled"] and soak.seen["timeout"] and soak.seen["change"]
-        assert reader._asker._prefixes.nbytes <= CACHE and len(reader._shelves._held) <= 16
+        assert reader._prefixes.nbytes <= CACHE and len(reader._collections._held) <= 16
         # Every thread has a connection to the index of its own, gone with the thread.
         assert process.num_fds() <= files + 8
         assert process.memory_info().rss - memory < 64 << 20

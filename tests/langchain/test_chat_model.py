@@ -92,8 +92,8 @@ def test_stop_cuts_at_the_first_occurrence_wherever_tokens_end(reader: RCCReader
 def test_langchains_cache_knows_settings_and_documents(reader: RCCReader) -> None:
     model = chat(reader, cache=InMemoryCache())
     asked: list[int] = []
-    answer = reader._asker.generate
-    reader._asker.generate = lambda *args, **more: (asked.append(1), answer(*args, **more))[1]  # type: ignore[method-assign]
+    answer = reader._engine.generate
+    reader._engine.generate = lambda *args, **more: (asked.append(1), answer(*args, **more))[1]  # type: ignore[method-assign]
     first = model.invoke("Who approves leave?")
     assert model.invoke("Who approves leave?").content == first.content and len(asked) == 1
     other = chat(reader, cache=model.cache, repetition_penalty=1.5)

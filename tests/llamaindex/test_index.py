@@ -94,8 +94,8 @@ MODES = (("compact", 1), ("accumulate", 3), ("refine", 3), ("tree_summarize", 4)
 @pytest.mark.parametrize(("mode", "calls"), MODES, ids=[mode for mode, _ in MODES])
 async def test_more_memory_than_fits(index: RCCMemoryIndex, monkeypatch: Any, mode: str, calls: int) -> None:
     asked: list[Request] = []
-    prepare = index.reader._asker.prepare
-    monkeypatch.setattr(index.reader._asker, "prepare", lambda request: (asked.append(request), prepare(request))[1])
+    prepare = index.reader._engine.prepare
+    monkeypatch.setattr(index.reader._engine, "prepare", lambda request: (asked.append(request), prepare(request))[1])
     engine = index.as_query_engine(response_mode=mode, max_windows=1)
     said = engine.query("When was the lighthouse built?")
     assert index.reader.collections()[0].windows == 3
@@ -207,8 +207,8 @@ async def test_no_async_operation_works_on_the_event_loop(index: RCCMemoryIndex,
     for owner, names in (
         (reader.model, ("compress_batches", "generate")),
         (reader, ("add", "delete", "documents", "search")),
-        (reader._asker, ("prepare", "cover")),
-        (reader._shelves, ("get",)),
+        (reader._engine, ("prepare", "cover")),
+        (reader._collections, ("get",)),
     ):
         for name in names:
             aside(owner, name)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import gc
 import threading
-import time
 
 import pytest
 import torch
@@ -80,40 +78,6 @@ def test_token_limit_and_finish_reasons(model):
     assert len(cut.ids) < 30
 
 
-def test_streaming_gives_the_same_text(model):
-    (prefix,) = prefixes_of(model, 50)
-    question = model.question_ids("Who?")
-    options = GenerationOptions(max_new_tokens=20, min_new_tokens=20)
-    stream = model.stream(prefix, question, options)
-    pieces = list(stream)
-    assert "".join(pieces) == model.generate([prefix], [question], options)[0].text
-    assert stream.result is not None
-    assert len(pieces) > 1
-
-
-def test_closing_a_stream_stops_the_work(model):
-    (prefix,) = prefixes_of(model, 50)
-    with model.stream(
-        prefix, model.question_ids("Who?"), GenerationOptions(max_new_tokens=700, min_new_tokens=700)
-    ) as s:
-        next(s)
-        begun = time.perf_counter()
-    assert time.perf_counter() - begun < 5
-    assert s.result.finish_reason == "cancelled"
-    assert len(s.result.ids) < 700
-
-
-def test_a_dropped_stream_stops_the_work(model):
-    (prefix,) = prefixes_of(model, 50)
-    stream = model.stream(prefix, model.question_ids("Who?"), GenerationOptions(max_new_tokens=700, min_new_tokens=700))
-    next(stream)
-    thread = stream._thread
-    del stream
-    gc.collect()
-    thread.join(timeout=20)
-    assert not thread.is_alive()
-
-
 def test_cancelling_one_row_of_a_batch(model):
     cancel = [threading.Event(), threading.Event()]
     done = model.generate(
@@ -125,17 +89,6 @@ def test_cancelling_one_row_of_a_batch(model):
     )
     assert [answer.finish_reason for answer in done] == ["cancelled", "length"]
     assert len(done[0].ids) < len(done[1].ids) == 60
-
-
-def test_an_error_while_streaming_reaches_the_caller(model, monkeypatch):
-    (prefix,) = prefixes_of(model, 50)
-
-    def broken(*args, **kwargs):
-        raise RuntimeError("out of memory, say")
-
-    monkeypatch.setattr(model.decoder, "generate", broken)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(model.stream(prefix, model.question_ids("Who?")))
 
 
 @pytest.mark.parametrize(

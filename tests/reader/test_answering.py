@@ -1,4 +1,4 @@
-"""Requests that cover more memory than fits, and watches that are told of every step."""
+"""Requests that cover more memory than fits, and callbacks at every step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_requests_that_cover_a_collection_read_every_memory_once(reader: RCCRead
         pages = [request.parts[0].windows or frozenset() for request in found]
         assert len(pages) == -(-len(keys) // most) and frozenset().union(*pages) == keys
         assert sum(len(page) for page in pages) == len(keys)
-        answered = reader._asker.answer(found)
+        answered = reader._batcher.generate([reader.prepare(request) for request in found])
         assert [answer.usage.windows for answer in answered] == [len(page) for page in pages]
     (only,) = reader.cover(Request("Who?", (Part("isle", ("b",)),)))
     assert len(only.parts[0].windows or ()) == 1
@@ -39,14 +39,14 @@ def test_windows_that_are_gone_are_named(reader: RCCReader) -> None:
         reader.prepare(Request("Who?", (Part("isle", windows=frozenset(["0" * 64])),)))
 
 
-def test_a_watch_is_told_of_every_step_and_may_fail(reader: RCCReader, monkeypatch: Any) -> None:
+def test_a_callback_is_called_at_every_step_and_may_fail(reader: RCCReader, monkeypatch: Any) -> None:
     told: list[Any] = []
 
-    def watch(step: str, counts: dict[str, int] | None) -> None:
+    def on_step(step: str, counts: dict[str, int] | None) -> None:
         told.append((step, counts))
         raise RuntimeError("blind")
 
-    request = Request("Who?", (Part("isle"),), watch=watch)
+    request = Request("Who?", (Part("isle"),), on_step=on_step)
     answer = reader.submit(request).answer.result()
     assert [step for step, _ in told] == ["route", "route", "load", "load", "generate", "generate"]
     assert told[1][1]["windows"] == answer.usage.windows and told[3][1]["memory_slots"] == answer.usage.memory_slots
@@ -56,7 +56,7 @@ def test_a_watch_is_told_of_every_step_and_may_fail(reader: RCCReader, monkeypat
     }
     told.clear()
     with pytest.raises(UnknownCollectionError):
-        reader.submit(Request("Who?", (Part("nowhere"),), watch=watch)).answer.result()
+        reader.submit(Request("Who?", (Part("nowhere"),), on_step=on_step)).answer.result()
     assert told == []
 
     def broken(*_: Any, **__: Any) -> Any:

@@ -40,6 +40,53 @@ def test_requests_of_different_kinds_come_out_right(reader):
     assert found[:3] == found[3:] and len(set(found[:3])) == 3
 
 
+def test_questions_asked_from_threads_are_generated_together(reader, monkeypatch):
+    wanted, sizes, generate = reader.ask("isle", "Who?", max_new_tokens=4).text, [], reader.model.generate
+    busy, free = threading.Event(), threading.Event()
+
+    def slow(prefixes, *args, **more):
+        sizes.append(len(prefixes))
+        busy.set()
+        return free.wait(60) and generate(prefixes, *args, **more)
+
+    monkeypatch.setattr(reader.model, "generate", slow)
+    texts: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: texts.append(reader.ask("isle", "Who?", max_new_tokens=4).text))
+        for _ in range(4)
+    ]
+    threads[0].start()
+    assert busy.wait(60)
+    for thread in threads[1:]:
+        thread.start()
+    while reader._batcher._waiting.qsize() < 3:
+        time.sleep(0.001)
+    free.set()
+    for thread in threads:
+        thread.join()
+    assert texts == [wanted] * 4 and sizes == [1, 3]
+
+
+def test_a_batch_stays_together_however_large(reader, monkeypatch):
+    sizes, generate = [], reader.model.generate
+    monkeypatch.setattr(
+        reader.model, "generate", lambda *args, **more: sizes.append(len(args[0])) or generate(*args, **more)
+    )
+    answers = reader.ask_batch([("isle", "Who?")] * 11, max_new_tokens=2)
+    assert len(answers) == 11 and sizes == [11]
+
+
+def test_a_callback_may_ask_too(reader):
+    inner: list[str] = []
+
+    def on_step(step, counts):
+        if (step, counts) == ("route", None):
+            inner.append(reader.ask("isle", "When?", max_new_tokens=4).text)
+
+    ticket = reader.submit(replace(about("Who?"), on_step=on_step))
+    assert ticket.result(60).text and inner == [reader.ask("isle", "When?", max_new_tokens=4).text]
+
+
 def test_an_error_stays_with_its_request(reader):
     good, bad = about("Who?"), replace(about("Who?"), parts=(replace(about("Who?").parts[0], collection="nowhere"),))
     tickets = [reader.submit(request) for request in (good, bad, good)]
@@ -86,7 +133,7 @@ def test_the_thread_ends_when_idle_and_comes_back(reader, monkeypatch):
     for _ in range(3):
         assert reader.submit(about("Who?")).answer.result(60).text
         time.sleep(0.2)
-    assert not any(thread.name == "rcc-batcher" for thread in threading.enumerate())
+    assert reader._batcher._thread is None
 
 
 def test_closing_finishes_what_was_asked_and_takes_no_more(tmp_path, model):

@@ -119,11 +119,11 @@ def test_a_letter_may_change_its_case_where_only_that_is_allowed(model):
 
 def test_neighbouring_windows_are_one_passage(reader):
     reader.add("long", {"a": "\n\n".join(f"Line {number}: the bell rings {number} times." for number in range(60))})
-    shelf = reader._shelves.get("long")
-    count = len(shelf.windows)
+    view = reader._collections.get("long")
+    count = len(view.windows)
     assert count > 3
     scores = [float(number) for number in range(count)]
-    (whole,) = shelf.passages(range(count), scores)
+    (whole,) = view.passages(range(count), scores)
     assert whole == Passage("a", 0, reader.text("long", "a"), float(count - 1))
-    first, last = shelf.passages([0, count - 1], scores)
-    assert (first.text, last.text) == (shelf.source(0, 0).text, shelf.source(count - 1, 0).text)
+    first, last = view.passages([0, count - 1], scores)
+    assert (first.text, last.text) == (view.source(0, 0).text, view.source(count - 1, 0).text)

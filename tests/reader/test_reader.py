@@ -116,8 +116,8 @@ def test_collections_of_several_ratios_are_asked_at_once(tmp_path):
 
 def test_documents_come_in_the_order_they_were_added(filled, model):
     asked = filled.ask("holm", "Who?", sources=100, max_new_tokens=4)
-    shelf = filled._shelves.get("holm")
-    assert [shelf.source(n, 0.0).document for n in range(asked.usage.windows)] == [
+    view = filled._collections.get("holm")
+    assert [view.source(n, 0.0).document for n in range(asked.usage.windows)] == [
         document.id for document in filled.documents("holm") for _ in document.windows
     ]
     filled.add("holm", {"ferry.md": "Replaced. The ferry is gone."})
@@ -231,11 +231,11 @@ def test_a_batch_over_several_collections(filled):
 
 def test_prefixes_are_reused_and_bounded(filled, monkeypatch):
     filled.ask("holm", "Who?", max_new_tokens=2)
-    held = filled._asker._prefixes.nbytes
+    held = filled._prefixes.nbytes
     assert held > 0
     monkeypatch.setattr(filled.store, "get_blob", lambda key: pytest.fail("read again"))
     assert filled.ask("holm", "Where?", max_new_tokens=2).timings.load < 0.1
-    assert filled._asker._prefixes.nbytes == held
+    assert filled._prefixes.nbytes == held
 
 
 def test_another_model_is_refused_and_both_are_named(filled):
@@ -346,7 +346,7 @@ def test_a_damaged_memory_is_refused_and_repaired(filled):
     data = bytearray(blob.read_bytes())
     data[-5] ^= 1
     blob.write_bytes(data)
-    filled._asker._prefixes.__init__(1 << 20)
+    filled._prefixes.__init__(1 << 20)
     with pytest.raises(CorruptBlobError):
         filled.ask("holm", "Who?")
     assert not filled.verify().ok
