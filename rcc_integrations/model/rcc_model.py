@@ -53,6 +53,9 @@ class RCCModel(nn.Module):
         self.projections = parts.projections
         self.parts = parts
         self._decoder_family = Family.of(self.decoder)
+        #: Tokens of one batch of compression, if not as many as the device takes best. A question waits for the batch
+        #: at work, so that who compresses beside questions sets fewer; it may be changed at any time.
+        self.batch_tokens: int | None = None
         self._lock = threading.RLock()
         self._text_prefix: Prefix | None = None
         self._weights: str | None = None
@@ -265,9 +268,9 @@ class RCCModel(nn.Module):
         for window in windows:
             if not 0 < len(window) <= self.config.window:
                 raise ConfigError(f"A window has {len(window)} tokens; 1 to {self.config.window} are possible.")
-        most = _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cuda"])
         waiting = sorted(range(len(windows)), key=lambda number: len(windows[number]))
         while waiting:
+            most = self.batch_tokens or _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cuda"])
             size = max(1, most // len(windows[waiting[-1]]))
             numbers, waiting = waiting[-size:], waiting[:-size]
             with self._lock, torch.no_grad():

@@ -15,6 +15,7 @@ from rcc_integrations.errors import (
     FingerprintMismatchError,
     UnknownCollectionError,
 )
+from rcc_integrations.memory.expiry import Expiry
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
@@ -131,6 +132,8 @@ class RCCReader:
         ratio: int | None = None,
         storage: str | None = None,
         untrained: bool = False,
+        ttl: float | None = None,
+        renew: bool = False,
         skip_unreadable: bool = False,
         show_progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
@@ -146,6 +149,9 @@ class RCCReader:
             ratio: Compression ratio of a new collection; the model's own if not given.
             storage: How a new collection stores memories: `int8` (if not given), `bfloat16` or `float32`.
             untrained: Allow a ratio that the model has no adapter for.
+            ttl: Seconds after which the collection is gone by itself, counted from the end of this call; what it had
+                before stays if not given.
+            renew: Whether every question to it begins that time anew.
             skip_unreadable: Report what cannot be read instead of raising.
             show_progress: Draw a progress bar on standard error.
             on_progress: Called after every batch and every document.
@@ -159,18 +165,13 @@ class RCCReader:
             FingerprintMismatchError: The collection was made by another model or at another ratio.
             StoreError: The store cannot take it; documents that were done before stay.
         """
+        expiry = None if ttl is None else Expiry.after(ttl, renew=renew)
         sources = as_sources(documents)
         record = self._find(collection)
         if record is None and not sources:
             raise EmptyCollectionError(f"There is nothing to add, so collection {collection!r} is not made.")
         if record is None:
-            ratio = self.model.check_ratio(ratio, untrained=untrained)
-            record = self.store.create_collection(
-                collection,
-                fingerprint=self.model.fingerprint(ratio),
-                model=self.model.describe(ratio),
-                storage=storage or "int8",
-            )
+            record = self.create(collection, ratio=ratio, storage=storage, untrained=untrained)
         made_at = ratio_of(record)
         if (ratio or made_at) != made_at or (storage or record.storage) != record.storage:
             raise FingerprintMismatchError(
@@ -183,7 +184,47 @@ class RCCReader:
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
-            return Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            report = Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+        if expiry is not None:
+            self.store.set_expiry(collection, expiry.renewed())
+        return report
+
+    def create(
+        self, collection: str, *, ratio: int | None = None, storage: str | None = None, untrained: bool = False
+    ) -> CollectionRecord:
+        """Make an empty collection; one that is there already, of this model and storage, is returned as it is.
+
+        Args:
+            collection: Its name.
+            ratio: Its compression ratio; the model's own if not given.
+            storage: How it stores memories: `int8` (if not given), `bfloat16` or `float32`.
+            untrained: Allow a ratio that the model has no adapter for.
+
+        Raises:
+            ConfigError: An argument cannot be used.
+            FingerprintMismatchError: There is one that another model made.
+        """
+        ratio = self.model.check_ratio(ratio, untrained=untrained)
+        return self.store.create_collection(
+            collection,
+            fingerprint=self.model.fingerprint(ratio),
+            model=self.model.describe(ratio),
+            storage=storage or "int8",
+        )
+
+    def set_expiry(self, collection: str, ttl: float | None, *, renew: bool = False) -> CollectionRecord:
+        """Say when a collection is gone by itself.
+
+        Args:
+            collection: Its name.
+            ttl: Seconds from now; `None` for never.
+            renew: Whether every question to it begins that time anew.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            ConfigError: The time cannot be used.
+        """
+        return self.store.set_expiry(collection, None if ttl is None else Expiry.after(ttl, renew=renew))
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
         """Remove documents, all of them at one instant or none.

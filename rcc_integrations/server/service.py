@@ -156,7 +156,7 @@ class Service:
             "name": record.name, "uid": record.uid, "revision": record.revision, "documents": record.documents,
             "windows": record.windows, "tokens": record.tokens, "slots": record.slots, "storage": record.storage,
             "created": record.created, "ratio": ratio_of(record), "model": record.model.get("base"),
-            "expires": record.expires, "ttl": record.ttl, "renewed_by_use": record.renewed_by_use,
+            "expiry": record.expiry.to_json() if record.expiry is not None else None,
         }  # fmt: skip
         seconds = [job.seconds for job in self.jobs.all() if job.collection == record.name and job.tokens]
         return described | {"adding": self.jobs.busy(record.name), "seconds": sum(seconds) if seconds else None}
