@@ -49,7 +49,10 @@ class LocalAsker:
 
     def stream(self, question: str, **options: Any) -> Generator[str | dict[str, Any]]:
         """Yield an answer's pieces, then the answer."""
-        with self._reader.stream(self._collection, question, **options) as stream:
+        from rcc_integrations.chat.followup import next_request
+
+        request, _ = next_request(self._collection, question, options.pop("history", ()), options)
+        with self._reader.stream_request(request) as stream:
             yield from stream
             yield stream.answer.to_dict()
 

@@ -23,7 +23,15 @@ from rcc_integrations.server.failures import RequestError, body_of, headers_of, 
 from rcc_integrations.server.guard import Guard
 from rcc_integrations.server.mcp_tools import build_mcp
 from rcc_integrations.server.open_webui import OpenWebUIPaths
-from rcc_integrations.server.openai import chat, completions, files, models, responses, vector_file_routes, vector_stores
+from rcc_integrations.server.openai import (
+    chat,
+    completions,
+    files,
+    models,
+    responses,
+    vector_file_routes,
+    vector_stores,
+)
 from rcc_integrations.server.openai.file_store import FileStore
 from rcc_integrations.server.openai.vector_files import VectorFiles
 from rcc_integrations.server.service import Service
@@ -124,6 +132,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(http: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, RequestError):  # a body that is too large, found while it was read
+            return told(error.__cause__)
         message = str(error.detail)
         if error.status_code in (404, 405):
             message = f"There is nothing for {http.method} {http.url.path} here."
@@ -143,7 +153,9 @@ def _validation(errors: Sequence[Any]) -> RequestError:
     if first["type"] == "extra_forbidden":
         return RequestError(400, f"Unknown parameter: '{field}'.", param=field, code="unknown_parameter")
     if first["type"] == "missing":
-        return RequestError(400, f"Missing required parameter: '{field}'.", param=field, code="missing_required_parameter")
+        return RequestError(
+            400, f"Missing required parameter: '{field}'.", param=field, code="missing_required_parameter"
+        )
     if first["type"] == "json_invalid":
         return RequestError(400, "The body of the request is no JSON.", code="invalid_json")
     return RequestError(400, f"Invalid value for '{field}': {first['msg']}.", param=field, code="invalid_value")

@@ -64,9 +64,8 @@ class ServerClient:
     def add(self, name: str, id: str, text: str) -> dict[str, Any]:
         """Add a text, and wait until it is there; returns the job."""
         job = self._call("POST", f"/api/collections/{quote(name, safe='')}/texts", {"id": id, "text": text})
-        for _, job in self._events("GET", f"/api/jobs/{job['id']}/events", None):
-            pass
-        return dict(job)
+        *_, (_, last) = self._events("GET", f"/api/jobs/{job['id']}/events", None)
+        return dict(last)
 
     def ask(self, name: str, question: str, **options: Any) -> dict[str, Any]:
         """Answer a question; see `rest.Question` for options."""

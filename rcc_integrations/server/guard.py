@@ -66,7 +66,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 there = {name.lower() for name, _ in message["headers"]}
-                message = {**message, "headers": [*message["headers"], *(item for item in _HEADERS if item[0] not in there)]}
+                message = {
+                    **message,
+                    "headers": [*message["headers"], *(item for item in _HEADERS if item[0] not in there)],
+                }
             await send(message)
 
         try:

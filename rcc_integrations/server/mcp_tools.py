@@ -12,6 +12,7 @@ from mcp_types import ToolAnnotations
 
 from rcc_integrations._version import __version__
 from rcc_integrations.errors import RCCError
+from rcc_integrations.reader.request import Request
 from rcc_integrations.server.service import Service
 
 _INSTRUCTIONS = (
@@ -51,7 +52,7 @@ class ServiceTools:
 
     async def ask(self, collection: str, question: str, **options: Any) -> dict[str, Any]:
         """Answer a question."""
-        request, _ = self._service.request(collection, question, **options)
+        request = Request.about(collection, question, options)
         return (await self._service.engine.answer(lambda: request)).to_dict()
 
     async def call(self, method: str, *arguments: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from rcc_integrations.chat.followup import next_request
 from rcc_integrations.memory.expiry import parse_ttl
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.server.engine import while_connected
@@ -180,7 +181,7 @@ def router(service: Service) -> APIRouter:
         options = body.model_dump(exclude={"question", "history", "stream"})
         options["stop"] = tuple(options["stop"])
         history = [said.model_dump() for said in body.history]
-        request, refers_back = service.request(name, body.question, history, **options)
+        request, refers_back = next_request(name, body.question, history, options)
 
         def shape(answer: Answer) -> dict[str, Any]:
             return answer.to_dict() | {"refers_back": refers_back}

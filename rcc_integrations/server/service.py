@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,11 +13,8 @@ from rcc_integrations._version import __version__
 from rcc_integrations.document import Document
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.reader.compatibility import ratio_of
-from rcc_integrations.reader.prompt import Turn
 from rcc_integrations.reader.reader import RCCReader
-from rcc_integrations.reader.request import Request
 from rcc_integrations.server.engine import Engine
-from rcc_integrations.server.followup import refers_back
 from rcc_integrations.server.job import Job
 from rcc_integrations.server.jobs import Jobs
 from rcc_integrations.server.settings import ServerSettings
@@ -120,36 +117,6 @@ class Service:
         source = Document(id, text)
         options = {} if ttl is None else {"ttl": ttl}
         return self.jobs.submit(name, [source], held=len(text), options=options)
-
-    def request(
-        self, collection: str, question: str, history: Sequence[dict[str, str]] = (), **options: Any
-    ) -> tuple[Request, bool]:
-        """Make the request of a question in a conversation.
-
-        A question that refers back to the one before is asked with it: windows are chosen by both, and the model sees
-        what was said. Any other question is asked alone, in the form that the model was trained on.
-
-        Args:
-            collection: Name of the collection.
-            question: The question.
-            history: What was said before, `{"role": "user" or "assistant", "content": …}`.
-            **options: As in `RCCReader.ask`.
-
-        Returns:
-            The request, and whether the question refers back.
-
-        Raises:
-            ConfigError: An option cannot be used.
-        """
-        request = Request.about(collection, question, options)
-        asked = [turn["content"] for turn in history if turn["role"] == "user"]
-        if not asked or not refers_back(question):
-            return request, False
-        said = [turn["content"] for turn in history if turn["role"] == "assistant"]
-        turns = (Turn("user", asked[-1]), *(Turn("assistant", text) for text in said[-1:]), Turn("user", question))
-        both = Request(f"{asked[-1]} {question}", request.parts, turns, request.options, request.grammar,
-                       request.sources, request.grounded, request.expand, request.min_confidence)  # fmt: skip
-        return both, True
 
     def _described(self, record: CollectionRecord) -> dict[str, Any]:
         described = {

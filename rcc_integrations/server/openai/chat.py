@@ -75,7 +75,9 @@ class _Chat:
         last = self._body.messages[-1]
         if last.get("role") != "user":
             return None
-        texts, _ = content_of(last.get("content"), "messages[-1]", self._service.settings, self._files.read)
+        texts, _ = content_of(
+            last.get("content"), f"messages[{len(self._body.messages) - 1}]", self._service.settings, self._files.read
+        )
         return task_answer("\n".join(texts))
 
     def make_request(self) -> ReaderRequest:

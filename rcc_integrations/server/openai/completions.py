@@ -75,7 +75,9 @@ def router(service: Service) -> APIRouter:
         async with aclosing(service.engine.stream(lambda: make_request(body, prompt))) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Answer):
-                    yield chunk("", FINISH[piece.finish_reason], **({"rcc": own_part(piece)} if piece.collection else {}))
+                    yield chunk(
+                        "", FINISH[piece.finish_reason], **({"rcc": own_part(piece)} if piece.collection else {})
+                    )
                     if body.stream_options is not None and body.stream_options.include_usage:
                         yield event({**head, "choices": [], "usage": usage_of(piece)})
                     yield DONE

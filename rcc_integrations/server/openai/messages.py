@@ -52,9 +52,7 @@ def conversation(messages: Iterable[dict[str, Any]], settings: ServerSettings, f
     return told
 
 
-def content_of(
-    content: Any, where: str, settings: ServerSettings, files: FileLookup
-) -> tuple[list[str], list[str]]:
+def content_of(content: Any, where: str, settings: ServerSettings, files: FileLookup) -> tuple[list[str], list[str]]:
     """Return texts to read in clear, and texts of documents.
 
     Args:

@@ -144,7 +144,9 @@ class PlannedResponse:
             parts = [self._contents.collection(id).name for id in stores]
             most, filters = int(self._search.get("max_num_results") or 10), self._search.get("filters")
             for name in parts:
-                self._results += search(reader, self._files, reader.store.collection(name), told.question, most, filters)
+                self._results += search(
+                    reader, self._files, reader.store.collection(name), told.question, most, filters
+                )
             self._results = sorted(self._results, key=lambda each: -each["score"])[:most]
         self._stores = parts
         sampling = Sampling(temperature=body.temperature, top_p=body.top_p, rcc=body.rcc)

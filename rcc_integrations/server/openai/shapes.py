@@ -44,11 +44,11 @@ def usage_of(answer: Answer) -> dict[str, Any]:
 
 def places_of(answer: Answer) -> list[dict[str, Any]]:
     """Return where the documents say what an answer says, best first: spans of a grounded one, or its support."""
-    texts = {(source.document, source.start): source for source in answer.sources}
     places: list[dict[str, Any]] = []
     for span in answer.spans:
-        text = next((source.text[span.start - source.start : span.end - source.start] for source in texts.values()
-                     if source.document == span.document and source.start <= span.start and span.end <= source.end), "")  # fmt: skip
+        around = next((source for source in answer.sources if source.document == span.document
+                       and source.start <= span.start and span.end <= source.end), None)  # fmt: skip
+        text = answer.text if around is None else around.text[span.start - around.start : span.end - around.start]
         places.append({"document": span.document, "start": span.start, "end": span.end, "text": text, "score": 1.0})
     return places or [asdict(place) for place in answer.support]
 

@@ -171,7 +171,9 @@ class VectorFiles:
 
     def _coming(self, collection: CollectionRecord, batch: Batch, id: str, document: str) -> dict[str, Any]:
         state, reason = batch.job.files[document]
-        status = _STATES[state] if batch.job.ended else ("in_progress" if _STATES[state] == "completed" else _STATES[state])
+        status = (
+            _STATES[state] if batch.job.ended else ("in_progress" if _STATES[state] == "completed" else _STATES[state])
+        )
         error = {"code": "invalid_file", "message": reason} if status == "failed" else None
         return self._file(collection, id, document, batch.created, 0, status, error, {})
 
