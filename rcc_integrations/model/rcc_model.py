@@ -262,12 +262,6 @@ class RCCModel(nn.Module):
         """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
         return self._compressor.inject(states, ratio)
 
-    def encode(
-        self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False
-    ) -> tuple[torch.Tensor, list[int]]:
-        """Run the encoder over one batch of windows; see `Compressor.encode`."""
-        return self._compressor.encode(windows, ratio, final_level=final_level)
-
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the clear text in front of every memory."""
         with self._lock, torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp.types import ToolAnnotations
 
 from rcc_integrations._version import __version__
 from rcc_integrations.errors import RCCError
