@@ -69,8 +69,9 @@ class Expiry:
         """
         if type(value) is dict and set(value) == {"at", "ttl", "renew"} and type(value["renew"]) is bool:
             at, ttl = value["at"], value["ttl"]
-            if isinstance(at, float | int) and isinstance(ttl, float | int) and math.isfinite(at) and 0 < ttl <= _LONGEST:
-                return cls(float(at), float(ttl), value["renew"])
+            numbers = isinstance(at, float | int) and isinstance(ttl, float | int)
+            if numbers and math.isfinite(at) and 0 < ttl <= _LONGEST:  # type: ignore[arg-type, operator]
+                return cls(float(at), float(ttl), value["renew"])  # type: ignore[arg-type]
         raise CorruptBlobError(f"A collection's expiry is damaged: {value!r:.100}.")
 
 
