@@ -134,9 +134,19 @@ async function go() {
 
 listen((what) => {
   drawSide();
-  if (what === "current") { if (!(state.tab === "ask" && element("question")?.closest(".ask") && main.querySelector("h1")?.textContent === state.current?.name)) drawMain(); else drawTabs(); }
-  if (what === "jobs" && state.tab === "documents" && state.current) drawMain();
+  if (what === "current") { if (!(state.tab === "ask" && element("question")?.closest(".ask") && main.querySelector("h1")?.textContent === state.current?.name)) kept(drawMain); else drawTabs(); }
+  if (what === "jobs" && state.tab === "documents" && state.current) kept(drawMain);
 });
+
+/** Draw anew, and leave the keyboard and what was scrolled to where they are. */
+function kept(draw) {
+  const scrolled = [...main.querySelectorAll(".scroll, .states")].map((each) => each.scrollTop);
+  const active = main.contains(document.activeElement) ? document.activeElement : null;
+  const same = (each) => each.tagName === active.tagName && each.id === active.id && each.textContent === active.textContent && each.getAttribute("href") === active.getAttribute("href");
+  draw();
+  [...main.querySelectorAll(".scroll, .states")].forEach((each, number) => { each.scrollTop = scrolled[number] ?? 0; });
+  if (active && active.tagName !== "MAIN") [...main.querySelectorAll("a, button, input, textarea")].find(same)?.focus({ preventScroll: true });
+}
 
 /** Leave a conversation alone while its collection grows. */
 function drawTabs() {
