@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from rcc_integrations.chat.conversation import request_of
-from rcc_integrations.chat.tools import check_whole, read_calls
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.request import Request as ReaderRequest
 from rcc_integrations.server.engine import while_connected
+from rcc_integrations.server.openai.asking import Asking
 from rcc_integrations.server.openai.file_store import FileStore
-from rcc_integrations.server.openai.messages import content_of, conversation
+from rcc_integrations.server.openai.messages import content_of, read_messages
 from rcc_integrations.server.openai.models import collection_of
 from rcc_integrations.server.openai.schema import ChatRequest, unsupported
 from rcc_integrations.server.openai.shapes import FINISH, own_part, places_of, tool_calls, url_citations, usage_of
@@ -82,25 +83,23 @@ class _Chat:
 
     def make_request(self) -> ReaderRequest:
         """Return the reader's request."""
+        return self._asking.request()
+
+    @cached_property
+    def _asking(self) -> Asking:
         body = self._body
         collection = collection_of(self._service, body.model)
-        told = conversation(body.messages, self._service.settings, self._files.read)
         limit = body.max_completion_tokens or body.max_tokens
-        settings = body.settings(collection, limit, grounded=self._service.settings.grounded)
-        functions = [tool.get("function", tool) for tool in body.tools or ()]
-        return request_of(
-            self._service.reader, told, settings, body.stop or (), functions=functions, tool_choice=body.tool_choice,
-            response_format=self._format,
-        )  # fmt: skip
-
-    @property
-    def _format(self) -> dict[str, Any] | None:
-        given = self._body.response_format
-        return None if given is None or given.get("type") == "text" else given
-
-    @property
-    def _calls(self) -> bool:
-        return bool(self._body.tools) and self._body.tool_choice not in ("none",)
+        given = body.response_format
+        return Asking(
+            self._service.reader,
+            read_messages(body.messages, self._service.settings, self._files.read),
+            body.settings(collection, limit, grounded=self._service.settings.grounded),
+            body.stop or (),
+            functions=[tool.get("function", tool) for tool in body.tools or ()],
+            tool_choice=body.tool_choice,
+            response_format=None if given is None or given.get("type") == "text" else given,
+        )
 
     def whole(self, text: str, answer: Answer | None) -> dict[str, Any]:
         """Return an answer as a chat completion.
@@ -109,14 +108,13 @@ class _Chat:
             text: The answer.
             answer: What is known of it; `None` if the model did not write it.
         """
-        said, calls = read_calls(text) if answer is not None and self._calls else (text, [])
+        said, calls = self._asking.read(answer) if answer is not None else (text, [])
         message: dict[str, Any] = {"role": "assistant", "content": said or None if calls else said, "refusal": None}
         finish = FINISH[answer.finish_reason] if answer is not None else "stop"
         if calls:
             message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in tool_calls(calls)]
             finish = "tool_calls"
         if answer is not None:
-            self._check(answer)
             message["annotations"] = url_citations(answer, self._base)
         return {
             **self._head, "object": "chat.completion",
@@ -134,8 +132,10 @@ class _Chat:
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield the events of an answer as it is written."""
         make: Callable[[], ReaderRequest] = self.make_request
-        async with aclosing(self._service.engine.stream(make, held=self._calls)) as pieces:
-            begun = False
+        begun = False
+        # Who answers is asked for in a thread, as it may look into the store.
+        held = await asyncio.to_thread(lambda: self._asking.is_held)
+        async with aclosing(self._service.engine.stream(make, held=held)) as pieces:
             async for piece in pieces:
                 if not begun:
                     begun = True
@@ -143,16 +143,14 @@ class _Chat:
                 if isinstance(piece, str):
                     yield self._chunk({"content": piece})
                     continue
-                self._check(piece)
                 delta: dict[str, Any] = {}
                 finish = FINISH[piece.finish_reason]
-                if self._calls:
-                    said, calls = read_calls(piece.text)
-                    if said:
-                        yield self._chunk({"content": said})
-                    if calls:
-                        yield self._chunk({"tool_calls": tool_calls(calls)})
-                        finish = "tool_calls"
+                said, calls = self._asking.read(piece)
+                if held and said:
+                    yield self._chunk({"content": said})
+                if calls:
+                    yield self._chunk({"tool_calls": tool_calls(calls)})
+                    finish = "tool_calls"
                 if self._for_open_webui:
                     for source in self._sources(piece):
                         yield source
@@ -179,10 +177,6 @@ class _Chat:
                     "metadata": [{"source": url, "name": name}]}  # fmt: skip
             found.append(self._chunk({}, event={"type": "source", "data": data}))
         return found
-
-    def _check(self, answer: Answer) -> None:
-        if self._format is not None:
-            check_whole(answer)
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}

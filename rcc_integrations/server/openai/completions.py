@@ -11,12 +11,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from rcc_integrations.chat.conversation import Conversation, request_of
 from rcc_integrations.reader.answer import Answer
-from rcc_integrations.reader.prompt import Turn
 from rcc_integrations.reader.request import Request as ReaderRequest
 from rcc_integrations.server.engine import while_connected
-from rcc_integrations.server.openai.messages import prompt_turns
+from rcc_integrations.server.openai.asking import Asking
+from rcc_integrations.server.openai.messages import read_prompt
 from rcc_integrations.server.openai.models import collection_of
 from rcc_integrations.server.openai.schema import CompletionRequest, unsupported
 from rcc_integrations.server.openai.shapes import FINISH, own_part, usage_of
@@ -36,8 +35,7 @@ def router(service: Service) -> APIRouter:
         settings = body.settings(
             collection_of(service, body.model), body.max_tokens or 128, grounded=service.settings.grounded
         )
-        turns = prompt_turns(prompt) or (Turn("user", prompt),)
-        return request_of(service.reader, Conversation(list(turns)), settings, body.stop or ())
+        return Asking(service.reader, read_prompt(prompt), settings, body.stop or ()).request()
 
     @routes.post("/completions", response_model=None)
     async def create_completion(body: CompletionRequest, http: Request) -> Response | dict[str, Any]:

@@ -1,4 +1,4 @@
-"""OpenAI's messages as a conversation."""
+"""OpenAI's messages and prompts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rcc_integrations.chat.conversation import Conversation
 from rcc_integrations.chat.tools import call_text
-from rcc_integrations.reader.prompt import Role, Turn
+from rcc_integrations.reader.prompt import Role
 from rcc_integrations.server.failures import RequestError
+from rcc_integrations.server.openai.asking import Message
 from rcc_integrations.server.settings import ServerSettings
 from rcc_integrations.server.uploads import as_source, document_name
 
@@ -24,7 +24,7 @@ _TEXTS = ("text", "input_text", "output_text", "refusal")
 FileLookup = Callable[[str], tuple[str, bytes]]
 
 
-def conversation(messages: Iterable[dict[str, Any]], settings: ServerSettings, files: FileLookup) -> Conversation:
+def read_messages(messages: Iterable[dict[str, Any]], settings: ServerSettings, files: FileLookup) -> list[Message]:
     """Read messages of `/v1/chat/completions`.
 
     Args:
@@ -35,20 +35,18 @@ def conversation(messages: Iterable[dict[str, Any]], settings: ServerSettings, f
     Raises:
         RequestError: A message holds what the model cannot read, such as an image.
     """
-    told = Conversation()
+    told = []
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         role = _role(message.get("role"), where)
         texts, documents = content_of(message.get("content"), where, settings, files)
-        said = told.take(role, texts, documents, None, len)
         calls = [_call(call, f"{where}.tool_calls") for call in message.get("tool_calls") or ()]
-        if calls:
-            said = "\n".join([*([said] if said else []), *calls])
-        elif role == "tool":
-            said = f"Result of {message.get('name') or 'the function'}: {said}"
+        before = ""
+        if role == "tool":
+            before = f"Result of {message.get('name') or 'the function'}: "
         elif message.get("name") and role == "user":
-            said = f"{message['name']}: {said}"
-        told.turns.append(Turn(role, said))
+            before = f"{message['name']}: "
+        told.append(Message(role, texts, documents, before, calls))
     return told
 
 
@@ -82,21 +80,18 @@ def content_of(content: Any, where: str, settings: ServerSettings, files: FileLo
     return texts, documents
 
 
-def prompt_turns(prompt: str) -> tuple[Turn, ...] | None:
-    """Read a prompt that a framework made of messages, such as `user: …` and `assistant:` in lines of their own.
+def read_prompt(prompt: str) -> list[Message]:
+    """Read a prompt; one that a framework made of messages (`user: …` and `assistant:` in lines of their own) is these.
 
     Args:
         prompt: The prompt.
-
-    Returns:
-        The turns; `None` if it is no such prompt.
     """
-    if not re.search(r"\nassistant:\s*$", prompt):
-        return None
-    pieces = re.split(r"(?:^|\n)(system|user|assistant|tool): ?", re.sub(r"\nassistant:\s*$", "", prompt))
-    if pieces[0].strip() or len(pieces) < 3:
-        return None
-    return tuple(Turn(_ROLES[role], text.strip()) for role, text in zip(pieces[1::2], pieces[2::2], strict=True))
+    if re.search(r"\nassistant:\s*$", prompt):
+        pieces = re.split(r"(?:^|\n)(system|user|assistant|tool): ?", re.sub(r"\nassistant:\s*$", "", prompt))
+        if not pieces[0].strip() and len(pieces) >= 3:
+            pairs = zip(pieces[1::2], pieces[2::2], strict=True)
+            return [Message(_ROLES[role], [text.strip()]) for role, text in pairs]
+    return [Message("user", [prompt])]
 
 
 def _role(role: Any, where: str) -> Role:

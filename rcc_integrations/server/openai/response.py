@@ -6,16 +6,16 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
-from rcc_integrations.chat.conversation import request_of
-from rcc_integrations.chat.tools import check_whole, read_calls
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.request import Part
 from rcc_integrations.reader.request import Request as ReaderRequest
 from rcc_integrations.server.failures import RequestError
+from rcc_integrations.server.openai.asking import Asking
 from rcc_integrations.server.openai.file_store import FileStore
-from rcc_integrations.server.openai.messages import conversation
+from rcc_integrations.server.openai.messages import read_messages
 from rcc_integrations.server.openai.models import collection_of
 from rcc_integrations.server.openai.response_shapes import (
     as_messages,
@@ -27,6 +27,7 @@ from rcc_integrations.server.openai.response_shapes import (
 )
 from rcc_integrations.server.openai.schema import ResponseRequest, Sampling
 from rcc_integrations.server.openai.search import search
+from rcc_integrations.server.openai.shapes import own_part
 from rcc_integrations.server.openai.vector_files import VectorFiles
 from rcc_integrations.server.service import Service
 from rcc_integrations.server.sse import event
@@ -64,7 +65,7 @@ class PlannedResponse:
                 raise RequestError(400, f"Unsupported tool type: {tool.get('type')!r}; there are file_search and "
                                    "function.", param=f"tools[{number}].type", code="unsupported_value")  # fmt: skip
         self._results: list[dict[str, Any]] = []
-        self._stores: list[str] = []
+        self._asking: Asking | None = None
 
     async def whole(self) -> dict[str, Any]:
         """Return the response."""
@@ -135,39 +136,42 @@ class PlannedResponse:
     def make_request(self) -> ReaderRequest:
         """Return the reader's request; a search, if one is asked for, is done first."""
         body, reader = self._body, self._service.reader
-        opening = [{"role": "system", "content": body.instructions}] if body.instructions else []
-        told = conversation([*opening, *self._messages], self._service.settings, self._files.read)
         if self._search is None:
-            parts = [] if (named := collection_of(self._service, body.model)) is None else [named]
+            named = collection_of(self._service, body.model)
+            parts = [] if named is None else [named]
         else:
-            stores = self._search.get("vector_store_ids") or []
-            parts = [self._contents.collection(id).name for id in stores]
-            most, filters = int(self._search.get("max_num_results") or 10), self._search.get("filters")
-            for name in parts:
-                self._results += search(
-                    reader, self._files, reader.store.collection(name), told.question, most, filters
-                )
-            self._results = sorted(self._results, key=lambda each: -each["score"])[:most]
-        self._stores = parts
+            parts = [self._contents.collection(id).name for id in self._search.get("vector_store_ids") or []]
         sampling = Sampling(temperature=body.temperature, top_p=body.top_p, rcc=body.rcc)
         settings = sampling.settings(
             parts[0] if parts else None, body.max_output_tokens, grounded=self._service.settings.grounded
         )
-        if self._search is not None and self._search.get("filters") is not None and parts:
-            settings["documents"] = list(dict.fromkeys(each["filename"] for each in self._results))
+        opening = [{"role": "system", "content": body.instructions}] if body.instructions else []
+        messages = read_messages([*opening, *self._messages], self._service.settings, self._files.read)
+        if self._search is not None:
+            self._find(parts, next((m.texts[-1] for m in reversed(messages) if m.role == "user" and m.texts), ""))
+            if self._search.get("filters") is not None and parts:
+                settings["documents"] = list(dict.fromkeys(each["filename"] for each in self._results))
         form = (body.text or {}).get("format") or {}
-        request = request_of(
-            reader, told, settings, (), functions=self._functions, tool_choice=body.tool_choice,
+        self._asking = Asking(
+            reader, messages, settings, functions=self._functions, tool_choice=body.tool_choice,
             response_format=None if form.get("type", "text") == "text" else _nested(form),
         )  # fmt: skip
+        request = self._asking.request()
         more = tuple(Part(name, None, body.rcc.max_windows) for name in parts[1:])
-        return request if not more else _with_parts(request, more)
+        return replace(request, parts=(*request.parts, *more))
+
+    def _find(self, parts: list[str], query: str) -> None:
+        assert self._search is not None
+        reader, most = self._service.reader, int(self._search.get("max_num_results") or 10)
+        self._results = []
+        for name in parts:
+            record = reader.store.collection(name)
+            self._results += search(reader, self._files, record, query, most, self._search.get("filters"))
+        self._results = sorted(self._results, key=lambda each: -each["score"])[:most]
 
     def _done(self, answer: Answer, message: str | None = None) -> dict[str, Any]:
-        form = (self._body.text or {}).get("format") or {}
-        if form.get("type", "text") != "text":
-            check_whole(answer)
-        text, calls = read_calls(answer.text) if self._functions else (answer.text, [])
+        assert self._asking is not None
+        text, calls = self._asking.read(answer)
         output = [self._search_item()] if self._search is not None else []
         if text or not calls:
             ids = {} if not answer.collection else {
@@ -190,8 +194,6 @@ class PlannedResponse:
 
     def _shape(self, status: str, output: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
         body = self._body
-        from rcc_integrations.server.openai.shapes import own_part
-
         return {
             "id": self._id, "object": "response", "created_at": self._created, "model": body.model, "status": status,
             "error": None, "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
@@ -211,9 +213,3 @@ def _nested(form: dict[str, Any]) -> dict[str, Any]:
     if form.get("type") != "json_schema":
         return form
     return {"type": "json_schema", "json_schema": {"name": form.get("name"), "schema": form.get("schema") or {}}}
-
-
-def _with_parts(request: ReaderRequest, more: tuple[Part, ...]) -> ReaderRequest:
-    from dataclasses import replace
-
-    return replace(request, parts=(*request.parts, *more))
