@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: 
 EVIL = """<!doctype html><title>Prices</title><h1>Prices</h1><p>The bell costs 9 euros.</p>
 <p>&lt;script&gt;document.title = "owned"&lt;/script&gt; &lt;img src=x onerror="document.title = 'owned'"&gt;</p>
 <script>document.title = "owned"</script><img src="http://evil.example/x.png">"""
-WAIT = 60_000
+WAIT = 180_000
 
 
 @pytest.fixture(scope="module")
