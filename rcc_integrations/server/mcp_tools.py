@@ -103,7 +103,7 @@ def build_mcp(service: Service | Tools) -> MCPServer[Any]:
         how likely the documents say this, `support` where they speak of it, `sources` what was read.
         """
         options = {"grounded": grounded, "documents": documents, "min_confidence": min_confidence}
-        return await _done(tools.ask(collection, question, **options))
+        return dict(await _done(tools.ask(collection, question, **options)))
 
     @server.tool(title="Search", annotations=_READS)
     async def search(collection: str, query: str, k: int = 5) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def build_mcp(service: Service | Tools) -> MCPServer[Any]:
         job = await _done(tools.add(collection, document, text))
         if job["state"] != "done":
             raise ToolError(f"The text was not added: {job['error'] or job['state']}")
-        return job
+        return dict(job)
 
     return server
 

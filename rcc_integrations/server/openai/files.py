@@ -42,7 +42,7 @@ def router(service: Service, files: FileStore) -> APIRouter:
     @routes.get("/files")
     def list_files(limit: int = 10000, order: str = "desc", after: str | None = None) -> dict[str, Any]:
         """List uploads, and the documents of all collections."""
-        found = [_shape(each) for each in (*files.uploads(), *files.stored())]
+        found = [*map(_shape, files.uploads()), *map(_shape, files.stored())]
         return page(found, limit, order, after)
 
     @routes.get("/files/{id}")

@@ -102,10 +102,12 @@ def _role(role: Any, where: str) -> Role:
 
 def _call(call: Any, where: str) -> str:
     function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise _wrong(where, "holds no call of a function")
     try:
-        return call_text(str(function["name"]), json.loads(function.get("arguments") or "{}"))  # type: ignore[index]
-    except (TypeError, KeyError, ValueError) as error:
-        raise _wrong(where, f"holds no call of a function: {error}") from error
+        return call_text(function["name"], json.loads(function.get("arguments") or "{}"))
+    except (TypeError, ValueError) as error:
+        raise _wrong(where, f"holds arguments that are no JSON: {error}") from error
 
 
 def _file(part: dict[str, Any], where: str, settings: ServerSettings, files: FileLookup) -> str:

@@ -56,7 +56,7 @@ class PlannedResponse:
         self._id, self._created = f"resp_{secrets.token_hex(12)}", int(time.time())
         tools = body.tools or []
         self._search = next((tool for tool in tools if tool.get("type") == "file_search"), None)
-        self._functions = [
+        self._functions: list[dict[str, Any]] = [
             {name: tool[name] for name in ("name", "description", "parameters") if name in tool}
             for tool in tools if tool.get("type") == "function"
         ]  # fmt: skip
