@@ -108,7 +108,8 @@ def test_from_the_first_file_to_the_cited_span(visit, start, tmp_path):
     text = server.reader.text("handbook", "leave.md")
     at = text.index("two weeks")
     page.goto(f"{server.url}/#/handbook/leave.md?start={at}&end={at + 9}")
-    page.wait_for_function("document.getElementById('cited')?.textContent === 'two weeks'")
+    page.locator("#cited", has_text="two weeks").wait_for()
+    assert page.inner_text("#cited") == "two weeks"
     box = page.locator("#cited").bounding_box()
     assert (
         box
