@@ -1,4 +1,4 @@
-"""`rcc calibrate`: weights for the confidence of a model's answers."""
+"""`rcc calibrate`: the weights of a model's confidence."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 def calibrate(
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of an RCC model; changed.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder of an RCC model; its rcc_config.json is rewritten.", show_default=False
+        ),
     ],
     data: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help='JSON lines of {"text", "questions": [{"q", "answers", "kind"}]}, of kind "unanswerable" where '
-            "the text does not answer; may be repeated. Composed documents if not given.",
+            help='JSONL file of {"text", "questions": [{"q", "answers", "kind"}]}, with kind "unanswerable" where '
+            "the text has no answer; may be repeated. Composed documents if not given.",
             show_default=False,
         ),
     ] = None,
-    documents: Annotated[int, typer.Option(min=4, metavar="N", help="How many documents to compose.")] = 60,
+    documents: Annotated[
+        int, typer.Option(min=4, metavar="N", help="How many documents to compose, if no file is given.")
+    ] = 60,
     ratio: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Compression ratio; the model's own if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find what tells that the documents do not answer a question.
+    """Calibrate the confidence of a model's answers.
 
-    Asks questions with and without an answer, and writes into the model's rcc_config.json how its probabilities become
-    a confidence. The table shows what min_confidence would decline.
+    Asks questions with and without an answer, fits how the model's probabilities become a confidence, and writes the
+    result to its rcc_config.json. The table shows the effect of min_confidence.
 
     \b
     Example:

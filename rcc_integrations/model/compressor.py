@@ -53,7 +53,7 @@ class Compressor:
             most: Asked before every batch: the most tokens of it, or `None` for what the device takes best.
 
         Raises:
-            ConfigError: If a window is empty or too long.
+            ConfigError: A window is empty or too long.
         """
         longest = self._spec.config.window
         for window in windows:
@@ -81,7 +81,7 @@ class Compressor:
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
 
     def inject(self, states: Tensor, ratio: int) -> Memory:
-        """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
+        """Turn encoder states of shape (levels, batch, entries, hidden) into memories with the batch as first axis."""
         if self._spec.config.injection == "kv":
             return kv_memory(self._decoder, self._projections, states, self._spec.layout(ratio).levels)
         return residual_memory(self._projections, states)

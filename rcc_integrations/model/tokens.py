@@ -24,11 +24,11 @@ class Tokens:
         self._tokenizer, self._config, self._vocabulary = tokenizer, config, vocabulary
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
-        """Return the token ids of a text, nothing put around it.
+        """Return the token ids of a text without special tokens around it.
 
         Args:
             text: The text.
-            special: Read special tokens as such; as plain text if not.
+            special: Whether special tokens in the text are parsed as such, and not as plain text.
         """
         if not text:
             return []
@@ -47,7 +47,7 @@ class Tokens:
         return self.ids(before, special=True), self.ids(after, special=True)
 
     def question(self, question: str) -> list[int]:
-        """Return the token ids of a question in its template; special tokens within it are read as plain text."""
+        """Return the token ids of a question in its template; special tokens in it are treated as plain text."""
         before, after = self._template
         return [*before, *self.ids(question), *after]
 

@@ -1,4 +1,4 @@
-"""`Request`: everything about one answer that is wanted."""
+"""`Request`: a question, or a conversation, and how it is to be answered."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ class Part:
         documents: Ids of the documents; all if not given.
         max_windows: The most windows of it; what the model was trained with if not given.
         windows: Keys of the windows; all if not given. Those that are gone by then are left out.
+        scratch: Whether it is memory of a prompt, beside the store; see `reader.scratch`.
 
     Raises:
-        ConfigError: If `max_windows` is not a whole number above 0.
+        ConfigError: `max_windows` is not a whole number above 0.
     """
 
     collection: str
     documents: tuple[str, ...] | None = None
     max_windows: int | None = None
     windows: frozenset[str] | None = None
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         most = self.max_windows
@@ -44,21 +46,21 @@ class Request:
     """A question, or a conversation, and how it is to be answered.
 
     Args:
-        question: What windows are chosen by; without `turns` also what is asked.
-        parts: Memories to answer from, in order; without any, the base model answers, as a plain chat model.
-        turns: The whole conversation; the question alone in the model's own template if not given.
+        question: The text by which windows are chosen; without `turns`, also the question.
+        parts: Memories to answer from, in order; if empty, the base model answers as an ordinary chat model.
+        turns: The whole conversation; if empty, the question alone is asked in the model's own template.
         options: How to generate.
-        grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
-        sources: How many windows to name.
-        grounded: Hold the answer to words that stand in the texts in memory, a passage or a list of them, or
-            `not stated`.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the answer's confidence is below this.
+        grammar: Grammar of the answer; a `Grammar`.
+        sources: How many sources to name.
+        grounded: Restrict the answer to a verbatim span of the texts in memory, a list of such spans, or `not stated`.
+        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        min_confidence: Abstain (`not stated`) if the answer's confidence is below this.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
-        ConfigError: If the question is empty, `sources` or `expand` is not a whole number from 0, `min_confidence` not
-            a number from 0 to 1, or if what is grounded or has a least confidence has a grammar too, or no collection.
+        ConfigError: The question is empty, `sources` or `expand` is negative or not a whole number, `min_confidence` is
+            not a number from 0 to 1, or `grounded` or `min_confidence` is combined with a grammar or used without a
+            collection.
     """
 
     question: str
@@ -94,7 +96,7 @@ class Request:
 
     @property
     def alone(self) -> str | None:
-        """The question, if there is nothing beside it: it is put in the words that the model was trained on."""
+        """The question, if it is asked in the template that the model was trained on."""
         if self.turns is None:
             return self.question
         turns = merged(self.turns)
@@ -102,7 +104,7 @@ class Request:
 
     @classmethod
     def about(cls, collection: str, question: str, options: dict[str, Any]) -> Request:
-        """Make the request of `RCCReader.ask`.
+        """Return the request that `RCCReader.ask` makes.
 
         Args:
             collection: Name of the collection.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +42,7 @@ class Route:
 
 
 class Router:
-    """Ranks windows by the words that they share with a question (BM25, through bm25s).
+    """Ranks windows by the words that they share with a question (BM25, computed by bm25s).
 
     Args:
         texts: Text of every window, in order.
@@ -49,6 +51,7 @@ class Router:
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
         words = [_words(text) for text in texts]
+        self._frequencies = Counter(word for each in words for word in set(each))
         self._index: bm25s.BM25 | None = None
         if any(words):
             self._index = bm25s.BM25()
@@ -61,12 +64,24 @@ class Router:
             return np.zeros(self._count, dtype=np.float32)
         return np.asarray(self._index.get_scores(asked), dtype=np.float32)
 
+    def ceiling(self, question: str) -> float:
+        """Return what no text's score for a question exceeds: the rarity of all of its words."""
+        words = _words(question)
+        if self._index is None or not words:
+            return 0.0
+        # BM25 as bm25s computes it by default is a sum over words of rarity times at most 1.
+        return sum(math.log(1 + (self._count - self._known(word) + 0.5) / (self._known(word) + 0.5)) for word in words)
+
+    def _known(self, word: str) -> int:
+        """Return how many texts hold a word."""
+        return self._frequencies.get(word, 0)
+
     def route(
         self, question: str, numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None
     ) -> Route:
-        """Choose windows for a question: all of them if they fit, otherwise the best that do.
+        """Choose windows for a question: all of them if they fit, otherwise the best ones that fit.
 
-        Windows without a shared word follow in their own order, so that the room is used.
+        Windows that share no word with the question follow in document order, so that the space is used.
 
         Args:
             question: The question.
