@@ -103,6 +103,12 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.performance
 
+# The server's figures: what it adds to a question, adding beside asking, many clients at once.
+bench-server: $(READY)
+	$(BIN)/python -m benchmarks.server --only page --only overhead --only adding
+	$(BIN)/python -m benchmarks.server --only load --tiny
+.PHONY: bench-server
+
 # Every other figure of the README and of docs/figures.md too.
 bench-all: bench
 	$(BIN)/python -m benchmarks.sofa

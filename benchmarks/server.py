@@ -86,7 +86,8 @@ def page(store: Path, model: Path | None) -> None:
 def overhead(url: str, reader: RCCReader, pairs: int) -> None:
     """What the server adds to the first token."""
     with httpx.Client(base_url=url, timeout=600) as client:
-        through, plain = [], []
+        through: list[float] = []
+        plain: list[float] = []
         for number in range(pairs + 2):
             question = QUESTIONS[number % len(QUESTIONS)]
             for measured in random.sample(("server", "reader"), 2):

@@ -9,6 +9,7 @@ import pytest
 
 from rcc_integrations.errors import ConfigError, CorruptBlobError, UnknownCollectionError
 from rcc_integrations.memory.expiry import Expiry, parse_ttl
+from rcc_integrations.memory.json_value import JSON
 from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.reader import RCCReader
@@ -23,6 +24,7 @@ def reader(tmp_path, model):
 def pass_time(reader: RCCReader, name: str, seconds: float) -> None:
     """Let a collection be as if some time had gone by."""
     expiry = reader.store.collection(name).expiry
+    assert expiry is not None
     reader.store.set_expiry(name, replace(expiry, at=expiry.at - seconds))
 
 
@@ -79,7 +81,8 @@ def test_records_without_it_are_as_before(reader):
     expiring = replace(record, expiry=Expiry.after(5, renew=True))
     again = CollectionRecord.from_json(expiring.to_json())
     assert again.expiry == expiring.expiry and again == record  # the content is the same
-    for wrong in ({"at": 1}, {"at": 1, "ttl": -1, "renew": True}, {"at": "soon", "ttl": 1, "renew": True}, 5):
+    damaged: list[JSON] = [{"at": 1}, {"at": 1, "ttl": -1, "renew": True}, {"at": "soon", "ttl": 1, "renew": True}, 5]
+    for wrong in damaged:
         with pytest.raises(CorruptBlobError):
             CollectionRecord.from_json({**record.to_json(), "expiry": wrong})
 
