@@ -37,9 +37,8 @@ def find_collection(rows: Rows, collection: str | CollectionRecord) -> Collectio
     """
     if isinstance(collection, str):
         uid = rows.get(ledger.NAME + collection)
-        if uid is None:
+        if uid is None or is_over(record := collection_of(rows, uid)):
             raise UnknownCollectionError(collection, _names(rows))
-        record = collection_of(rows, uid)
         if record.name != collection:
             raise CorruptBlobError(
                 f"The index holds collection {record.name!r} under the name {collection!r}. Run `rcc verify --repair`."
@@ -48,6 +47,8 @@ def find_collection(rows: Rows, collection: str | CollectionRecord) -> Collectio
     if rows.get(ledger.COLLECTION + collection.uid) is None:
         raise UnknownCollectionError(f"{collection.name} (dropped meanwhile)", _names(rows))
     record = collection_of(rows, collection.uid)
+    if is_over(record):
+        raise UnknownCollectionError(f"{collection.name} (expired meanwhile)", _names(rows))
     if (record.fingerprint, record.storage) != (collection.fingerprint, collection.storage):
         raise FingerprintMismatchError(
             f"Collection {record.name!r} holds memories of fingerprint {record.fingerprint} as {record.storage}, not "
@@ -69,6 +70,16 @@ def collection_of(rows: Rows, uid: JSON) -> CollectionRecord:
     if record.uid != uid:
         raise CorruptBlobError(f"The index holds collection {record.uid!r} in the place of {uid!r}.")
     return record
+
+
+def all_collections(rows: Rows) -> list[CollectionRecord]:
+    """Return all collections by name, expired ones too."""
+    return [collection_of(rows, uid) for _, uid in rows.scan(ledger.NAME)]
+
+
+def is_over(record: CollectionRecord) -> bool:
+    """Tell whether a collection has expired: it is gone for every reader, though still on disk."""
+    return record.expiry is not None and record.expiry.is_over
 
 
 def find_document(rows: Rows, collection: CollectionRecord, id: str) -> DocumentRecord:
@@ -113,4 +124,4 @@ def totals(documents: tuple[DocumentRecord, ...] | list[DocumentRecord]) -> tupl
 
 
 def _names(rows: Rows) -> list[str]:
-    return [key.removeprefix(ledger.NAME) for key, _ in rows.scan(ledger.NAME)]
+    return [record.name for record in all_collections(rows) if not is_over(record)]

@@ -267,6 +267,7 @@ def _rebuilt(
         tokens=0,
         slots=0,
         created=before.created if before else time.time(),
+        expiry=before.expiry if before else None,
     )
 
 

@@ -270,6 +270,8 @@ def _recover_marker(path: Path, lost: LostAndFound) -> list[Problem]:
         if os.path.lexists(marker):
             raise
         why = f"{marker} is gone."
+    if not path.is_dir() or not os.listdir(path):
+        raise StoreError(f"There is no memory store in {path}: check the path, or create one by adding to it.")
     if not (path / "index" / DBNAME).is_file() and not any((path / backup.FOLDER).glob(f"*/{DBNAME}")):
         raise StoreFormatError(f"{path} is no memory store: {why} There is no index in it either.")
     text = ""

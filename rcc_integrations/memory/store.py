@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,16 +12,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import ConfigError
+from rcc_integrations.errors import ConfigError, UnknownCollectionError
 from rcc_integrations.memory import documents, ledger
 from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
 from rcc_integrations.memory.changes import matching
 from rcc_integrations.memory.contents import Contents
+from rcc_integrations.memory.expiry import Expiry
 from rcc_integrations.memory.index import Index
 from rcc_integrations.memory.json_value import check_object, check_text
 from rcc_integrations.memory.layout import SEALED, VERSION, Layout, mark_upgraded, open_layout
-from rcc_integrations.memory.lookup import collection_of, find_collection, find_document, named, take_snapshot
+from rcc_integrations.memory.lookup import (
+    all_collections,
+    collection_of,
+    find_collection,
+    find_document,
+    is_over,
+    named,
+    take_snapshot,
+)
 from rcc_integrations.memory.names import check_collection_name, check_document_id
 from rcc_integrations.memory.os_errors import access
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord, check_storage
@@ -148,7 +158,7 @@ class MemoryStore:
     def collections(self) -> list[CollectionRecord]:
         """Return all collections, by name."""
         with self._index.read() as rows:
-            return [collection_of(rows, uid) for _, uid in rows.scan(ledger.NAME)]
+            return [record for record in all_collections(rows) if not is_over(record)]
 
     def collection(self, name: str) -> CollectionRecord:
         """Return one collection.
@@ -179,6 +189,7 @@ class MemoryStore:
         check_storage(storage)
         check_text(fingerprint, "The fingerprint")
         described = check_object(model, "The model's description")
+        self.sweep_expired(name)
         with self._index.write() as rows:
             if rows.get(ledger.NAME + name) is not None:
                 return matching(find_collection(rows, name), fingerprint, described, storage)
@@ -207,6 +218,7 @@ class MemoryStore:
             ConfigError: The new name is in use.
         """
         old, new = check_collection_name(old), check_collection_name(new)
+        self.sweep_expired(new)
         with self._index.write() as rows:
             record = find_collection(rows, old)
             if old == new:
@@ -218,6 +230,60 @@ class MemoryStore:
             rows.set(ledger.NAME + new, record.uid)
             ledger.set_collection(rows, record)
         return record
+
+    def set_expiry(self, name: str, expiry: Expiry | None) -> CollectionRecord:
+        """Say when a collection is gone by itself; None for never. Its content and revision stay.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.write() as rows:
+            record = replace(find_collection(rows, name), expiry=expiry)
+            ledger.set_collection(rows, record)
+        return record
+
+    def renew(self, record: CollectionRecord) -> None:
+        """Begin the time of a collection anew that was asked for, if it wants that and some of it has gone by.
+
+        Args:
+            record: The collection's record as it is now.
+        """
+        if self.read_only or record.expiry is None or not record.expiry.is_due:
+            return
+        with contextlib.suppress(UnknownCollectionError):  # it was dropped or renamed in between
+            self.set_expiry(record.name, record.expiry.renewed())
+
+    def sweep_expired(self, name: str | None = None) -> list[CollectionRecord]:
+        """Remove expired collections, which no reader sees any more, from disk; return what they were.
+
+        Args:
+            name: Only the one of this name; all if not given.
+        """
+        swept = []
+        for record in self._expired(name):
+            with self._index.write() as rows:
+                if rows.get(ledger.NAME + record.name) != record.uid or not is_over(collection_of(rows, record.uid)):
+                    continue  # another process was first, or it was given more time
+                blobs, texts = documents.remove_rows(rows, record, ledger.document_rows(rows, record.uid))
+                rows.delete(ledger.NAME + record.name)
+                rows.delete(ledger.COLLECTION + record.uid)
+            self._contents.sweep(blobs, texts)
+            swept.append(record)
+        return swept
+
+    def collection_bytes(self, name: str) -> int:
+        """Return the bytes of a collection's memories on disk; those that it shares with others count in full.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.read() as rows:
+            record = find_collection(rows, name)
+            keys = {key for document in ledger.document_rows(rows, record.uid) for key in document.keys}
+            blobs = (ledger.blob_row(rows, key) for key in keys)
+            return sum(blob.bytes for blob in blobs if blob is not None)
 
     def drop_collection(self, name: str) -> CollectionRecord:
         """Remove a collection and all its documents; return its last record.
@@ -488,6 +554,11 @@ class MemoryStore:
                 dry_run=dry_run,
                 rebuild=rebuild,
             )
+
+    def _expired(self, name: str | None) -> list[CollectionRecord]:
+        with self._index.read() as rows:
+            records = all_collections(rows)
+        return [record for record in records if record.name == (name or record.name) and is_over(record)]
 
 
 def _upgrade(layout: Layout, index: Index) -> Layout:
