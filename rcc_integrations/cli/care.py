@@ -73,7 +73,7 @@ def verify(
             from rcc_integrations.memory.store import MemoryStore
 
             found = MemoryStore.recover(settings.store, dry_run=dry_run)
-        with settings.open_reader(write=repair and not dry_run) as reader, out.waiting("Checking the store …"):
+        with settings.open_reader(write=repair) as reader, out.waiting("Checking the store …"):
             report = reader.verify(repair=repair, grace=grace, dry_run=dry_run)
         report = replace(report, problems=(*found, *report.problems, *_weights(settings)))
         _report(out, report, dry_run)
