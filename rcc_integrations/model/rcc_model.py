@@ -58,8 +58,8 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
-        #: Tokens of one batch of compression, if not as many as the device takes best. A question waits for the batch
-        #: at work, so that who compresses beside questions sets fewer; it may be changed at any time.
+        #: Tokens of one batch of compression, if not as many as the device takes best. A question competes with,
+        #: or waits for, the batch at work: who compresses beside questions sets fewer, at any time.
         self.batch_tokens: int | None = None
         self._lock = lock = ForkSafeLock(waits=True)
         self._encoder_lock = ForkSafeLock(waits=True)
