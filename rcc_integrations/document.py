@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rcc_integrations.errors import ConfigError
 
@@ -63,3 +66,25 @@ class Document:
                 f"The metadata of document {self.id!r} must hold JSON values only (text, finite numbers, true, false, "
                 f"null, lists, dicts): {error}."
             ) from error
+
+
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as JSON holds them: dates, paths, enums and what else has a plain form become it.
+
+    Raises:
+        ConfigError: If a value has none.
+    """
+    try:
+        made: dict[str, Any] = to_jsonable_python(dict(metadata), inf_nan_mode="constants", fallback=_number)
+    except (PydanticSerializationError, UnicodeEncodeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Metadata must hold values with a JSON form (text, numbers, dates, lists, dicts): {error}."
+        ) from error
+    return made
+
+
+def _number(value: Any) -> Any:
+    # Numbers and arrays of numpy.
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

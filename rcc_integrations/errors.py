@@ -17,6 +17,22 @@ class ConfigError(RCCError, ValueError):
     """A setting, an option or an argument has an invalid value."""
 
 
+class UnknownArgumentError(ConfigError, TypeError):
+    """An argument that there is not.
+
+    Args:
+        where: What was called.
+        name: The argument.
+        known: Those that there are.
+    """
+
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        hint = f" Did you mean {near[0]!r}?" if near else f" It takes: {', '.join(names) or 'none'}."
+        super().__init__(f"{where} takes no {name!r}.{hint}")
+
+
 class ModelError(RCCError):
     """A model, a checkpoint or an adapter cannot be used."""
 

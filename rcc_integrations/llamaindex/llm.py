@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -18,10 +19,9 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from rcc_integrations.chat.tools import check_whole
+from rcc_integrations.chat.output import Written
 from rcc_integrations.llamaindex.calling import CallingLLM
 from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
-from rcc_integrations.reader.answer import Answer
 
 
 class RCCLLM(CallingLLM):
@@ -38,72 +38,51 @@ class RCCLLM(CallingLLM):
         llm.complete("Who approves leave?").text
         ```
 
-    Args:
-        store: Folder of the store; a temporary one if not given.
-        collection: Collection to answer from.
-        documents: Ids of the documents to answer from; all if not given.
-        max_windows: Maximum number of windows in memory; the model's own setting if not given.
-        sources: How many sources an answer names.
-        grounded: Restrict answers to verbatim spans of the documents in memory, or `not stated` (extractive);
-            `raw["answer"].spans` locates them. Tool calls and structured output are not restricted.
-        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
-        min_confidence: Abstain (`not stated`) if the confidence, `raw["answer"].confidence`, is below this.
-        compress_over: Texts in messages with more tokens than this are compressed; `None` turns this off.
-        model: Folder or hub id of an RCC model; the default model if not given.
-        base: Folder or hub id of its base model, if it is not where the model says.
-        device: Such as `cpu` or `cuda`; chosen automatically if not given.
-        dtype: `float32`, `bfloat16` or `float16`; chosen automatically if not given.
-        reader: An open reader to share instead of opening `store`.
-        max_tokens: Maximum number of tokens of an answer.
-        min_tokens: Minimum number of tokens of an answer.
-        temperature: 0 is greedy decoding.
-        top_p: Sample from the smallest set of tokens with at least this total probability.
-        top_k: Sample from this many of the most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens that already occurred become less likely.
-        seed: Makes sampling reproducible.
-        stop: Strings that end an answer; a call can add others.
-        timeout: Seconds after which an answer is abandoned.
+    See `MemorySettings` for what it can be set to.
     """
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation; settings for this call are keyword arguments."""
-        request = self.request(messages, **kwargs)
-        return self._response(self.memory.submit(request).result(self.timeout), kwargs)
+        """Answer a conversation; settings of this call may be given by name."""
+        return response_of(self._asked(messages, kwargs).answer())
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer without blocking the event loop; see `chat`."""
-        request = await asyncio.to_thread(self.request, messages, **kwargs)
-        return self._response(await self.memory.submit(request).aresult(self.timeout), kwargs)
+        asked = await asyncio.to_thread(self._asked, messages, kwargs)
+        return response_of(await asked.aanswer())
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Stream an answer; the last item contains the whole answer, also in `raw`."""
-        request = self.request(messages, **kwargs)
+        """Answer piece by piece; the last item holds the whole answer, and has it in `raw`."""
+        asked = self._asked(messages, kwargs)
 
         def gen() -> ChatResponseGen:
-            said, held = "", _wants_calls(kwargs)
-            with self.memory.stream_request(request, self.timeout, held=held) as stream:
-                for piece in stream:
-                    said += piece
-                    yield _part(said, piece)
-                yield self._response(stream.answer, kwargs, held=held)
+            said = ""
+            with closing(asked.pieces()) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield response_of(piece, streamed=True)
 
         return gen()
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Stream an answer without blocking the event loop; see `stream_chat`."""
-        request = await asyncio.to_thread(self.request, messages, **kwargs)
+        """Answer piece by piece without blocking the event loop; see `stream_chat`."""
+        asked = await asyncio.to_thread(self._asked, messages, kwargs)
 
         async def gen() -> ChatResponseAsyncGen:
-            said, held = "", _wants_calls(kwargs)
-            async with self.memory.stream_request(request, self.timeout, held=held) as stream:
-                async for piece in stream:
-                    said += piece
-                    yield _part(said, piece)
-                yield self._response(stream.answer, kwargs, held=held)
+            said = ""
+            async with aclosing(asked.apieces()) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield response_of(piece, streamed=True)
 
         return gen()
 
@@ -116,42 +95,45 @@ class RCCLLM(CallingLLM):
             formatted: Whether `completion_to_prompt` has already been applied.
             **kwargs: Settings for this call.
         """
-        request = self.request(self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(self.memory.submit(request).result(self.timeout), kwargs))
+        return _completion(self._asked(self._said(prompt, formatted), kwargs).answer())
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt without blocking the event loop; see `complete`."""
-        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(await self.memory.submit(request).aresult(self.timeout), kwargs))
+        asked = await asyncio.to_thread(self._asked, self._said(prompt, formatted), kwargs)
+        return _completion(await asked.aanswer())
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Stream the answer to a prompt; see `complete`."""
-        request = self.request(self._said(prompt, formatted), **kwargs)
+        """Answer a prompt piece by piece; see `complete`."""
+        asked = self._asked(self._said(prompt, formatted), kwargs)
 
         def gen() -> CompletionResponseGen:
             said = ""
-            with self.memory.stream_request(request, self.timeout) as stream:
-                for piece in stream:
-                    said += piece
-                    yield CompletionResponse(text=said, delta=piece)
-                yield _completion(self._whole(stream.answer, kwargs), delta="")
+            with closing(asked.pieces()) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(piece, streamed=True)
 
         return gen()
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """Stream the answer to a prompt without blocking the event loop; see `complete`."""
-        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
+        """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
+        asked = await asyncio.to_thread(self._asked, self._said(prompt, formatted), kwargs)
 
         async def gen() -> CompletionResponseAsyncGen:
             said = ""
-            async with self.memory.stream_request(request, self.timeout) as stream:
-                async for piece in stream:
-                    said += piece
-                    yield CompletionResponse(text=said, delta=piece)
-                yield _completion(self._whole(stream.answer, kwargs), delta="")
+            async with aclosing(asked.apieces()) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(piece, streamed=True)
 
         return gen()
 
@@ -159,26 +141,13 @@ class RCCLLM(CallingLLM):
         apply: Any = self.completion_to_prompt
         return [ChatMessage(prompt if formatted else apply(prompt), role=MessageRole.USER)]
 
-    def _whole(self, answer: Answer, kwargs: dict[str, Any]) -> Answer:
-        forced = _wants_calls(kwargs) and kwargs.get("tool_choice") not in (None, "auto")
-        if forced or kwargs.get("response_format") is not None:
-            check_whole(answer)
-        return answer
-
-    def _response(self, answer: Answer, kwargs: dict[str, Any], *, held: bool | None = None) -> ChatResponse:
-        found = response_of(self._whole(answer, kwargs), wants_calls=_wants_calls(kwargs))
-        if held is not None:
-            found.delta = (found.message.content or "") if held else ""
-        return found
-
-
-def _wants_calls(kwargs: dict[str, Any]) -> bool:
-    return bool(kwargs.get("tools")) and kwargs.get("tool_choice") not in ("none", False)
-
 
 def _part(said: str, piece: str) -> ChatResponse:
     return ChatResponse(message=ChatMessage(said, role=MessageRole.ASSISTANT), delta=piece)
 
 
-def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:
-    return CompletionResponse(text=answer.text, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))
+def _completion(written: Written, *, streamed: bool = False) -> CompletionResponse:
+    answer = written.answer
+    text = written.text if not written.calls else answer.text
+    delta = written.rest if streamed else None
+    return CompletionResponse(text=text, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))

@@ -1,4 +1,4 @@
-"""How much a store holds."""
+"""Counts and sizes of a store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StoreStats:
 
 
 def collect(index: Index, contents: Contents) -> StoreStats:
-    """Return the counts and sizes of a store at one instant."""
+    """Return consistent counts and sizes of a store."""
     with index.read() as rows:
         records = [CollectionRecord.from_json(value) for _, value in rows.scan(ledger.COLLECTION)]
         use = ledger.usage(rows)

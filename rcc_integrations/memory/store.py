@@ -227,6 +227,19 @@ class MemoryStore:
         with self._index.read() as rows:
             return self._document(rows, self._collection(rows, name), id)
 
+    def find_documents(self, name: str, ids: Iterable[str]) -> dict[str, DocumentRecord]:
+        """Return those of some documents that there are, by id; the cost does not grow with the collection.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        name = check_collection_name(name)
+        wanted = [check_document_id(id) for id in dict.fromkeys(ids)]
+        with self._index.read() as rows:
+            uid = self._collection(rows, name).uid
+            records = ((id, ledger.document_row(rows, uid, id)) for id in wanted)
+            return {id: record for id, record in records if record is not None}
+
     def snapshot(self, name: str) -> Snapshot:
         """Return a consistent snapshot of a collection and its documents.
 

@@ -38,6 +38,10 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
+        for name in ("max_new_tokens", "min_new_tokens", "top_k"):
+            _check_number(name, getattr(self, name), int)
+        for name in ("temperature", "top_p", "repetition_penalty"):
+            _check_number(name, getattr(self, name), int | float)
         checks = {
             "max_new_tokens": self.max_new_tokens >= 1,
             "min_new_tokens": 0 <= self.min_new_tokens <= self.max_new_tokens,
@@ -63,3 +67,9 @@ class GenerationOptions:
             return replace(self, **changes)
         except TypeError as error:
             raise ConfigError(f"There is no such generation option: {error}.") from error
+
+
+def _check_number(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        what = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{name} must be {what}; it is {value!r}.")

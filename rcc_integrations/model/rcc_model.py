@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel
 
 from rcc_integrations.config import NOT_STATED, RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.model import checkpoint
 from rcc_integrations.model.cache import attention_reach
 from rcc_integrations.model.compressor import Compressor
@@ -58,7 +58,7 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
-        self._lock = lock = threading.RLock()
+        self._lock = lock = ForkSafeLock(waits=True)
 
         def encoder() -> nn.Module:
             with lock:
@@ -441,7 +441,7 @@ class RCCModel(nn.Module):
             return generate(
                 self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker,
-                declining=self._declining, processors=processors, **more,
+                declining=self._declining, processors=processors, grammars=grammars, **more,
             )  # fmt: skip
 
     def confidence(self, generation: Generation) -> float:

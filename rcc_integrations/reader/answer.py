@@ -22,6 +22,8 @@ class Source:
         text: The window's text, `stored_text[start:end]`.
         score: How well it matches the question (BM25); only comparable within one answer.
         metadata: The document's metadata.
+        relevance: The score as a part of the highest that any text could have for the question, from 0 to 1; it can be
+            compared between questions and collections.
     """
 
     document: str
@@ -30,6 +32,7 @@ class Source:
     text: str
     score: float
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
+    relevance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Usage:
     source_tokens: int
     expanded: int = 0
     clear_tokens: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All positions in front of the answer."""
+        return self.memory_slots + self.question_tokens + self.clear_tokens
 
 
 @dataclass(frozen=True)

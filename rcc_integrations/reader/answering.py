@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rcc_integrations.errors import BlobsMissingError, BudgetError
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answer_builder import build_answer
-from rcc_integrations.reader.collection_view import CollectionCache
+from rcc_integrations.reader.collection_view import CollectionCache, unstored
 from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.observer import observed
 from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.selection import SelectedWindows, WindowSelector
 
 if TYPE_CHECKING:
@@ -36,21 +37,28 @@ class AnswerEngine:
         model: Returns the model, loaded when it is first needed.
         collections: The collections in RAM.
         prefixes: The prefixes in RAM.
+        scratch: Memory of prompts.
     """
 
     def __init__(
-        self, store: MemoryStore, model: Callable[[], RCCModel], collections: CollectionCache, prefixes: PrefixCache
+        self,
+        store: MemoryStore,
+        model: Callable[[], RCCModel],
+        collections: CollectionCache,
+        prefixes: PrefixCache,
+        scratch: Scratch,
     ) -> None:
         self._store, self._model, self._prefixes = store, model, prefixes
-        self._selector = WindowSelector(collections)
+        self._selector = WindowSelector(collections, scratch)
 
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""
         for part in request.parts:
-            self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
+            if not part.scratch:
+                self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
         model = self._model()
         started = time.perf_counter()
-        prompt, room = self._prompt(request, model)
+        prompt, room = self._room(request, model)
         if not request.parts:
             return Prepared(request, prompt.after, model.empty_prefix(), started)
         for attempt in range(_TRIES):
@@ -89,7 +97,7 @@ class AnswerEngine:
             RCCError: As in `prepare`.
         """
         model = self._model()
-        return self._selector.cover(request, model, self._prompt(request, model)[1])
+        return self._selector.cover(request, model, self._room(request, model)[1])
 
     def generate(
         self,
@@ -135,13 +143,40 @@ class AnswerEngine:
                 emit(row, answers[row].text)
         return answers
 
-    def _prompt(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
-        """Return what stands around the memories, and how many slots fit beside it and the answer."""
+    def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
+        """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
+
+        Args:
+            request: The request.
+            texts: Texts by document id by collection that the request names and that need not be stored yet.
+            ratio: The ratio that they would be compressed at.
+
+        Raises:
+            RCCError: As in `prepare`, but for what does not fit: it is counted all the same.
+        """
+        model = self._model()
+        prompt = self._prompt(request, model)
+        if not request.parts:
+            return len(prompt.after)
+        front = model.text_prefix().length if prompt.before is None else len(prompt.before)
+        used = front + len(prompt.after)
+        room = max(0, model.reach - used - request.options.max_new_tokens - request.expand * model.config.window)
+        views = {name: unstored(model, name, texts[name], ratio or model.config.ratio) for name in texts}
+        for each in self._selector.select(request, model, room, views, must_fit=False):
+            used += sum(window.slots for window in each.windows)
+            used += sum(len(model.token_ids(text)) for text in each.texts)
+        return used
+
+    def _prompt(self, request: Request, model: RCCModel) -> Prompt:
+        """Return what stands around the memories."""
         asked = request.alone
         if asked is not None:
-            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
-        else:
-            prompt = build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+            return Prompt(None, tuple(model.question_ids(asked.strip())))
+        return build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+
+    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+        """Return what stands around the memories, and how many slots fit beside it and the answer."""
+        prompt = self._prompt(request, model)
         room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
         clear = request.expand * model.config.window
         if clear >= room:
@@ -153,7 +188,7 @@ class AnswerEngine:
 
     def _changed(self, selection: SelectedWindows) -> bool:
         record = selection.view.record
-        return self._store.collection(record.name).revision != record.revision
+        return (selection.view.store or self._store).collection(record.name).revision != record.revision
 
     def _prefix(self, selections: Sequence[SelectedWindows], before: tuple[int, ...] | None) -> Prefix:
         windows = [window for each in selections for window in each.windows]
@@ -163,6 +198,7 @@ class AnswerEngine:
         if prefix is None:
             from rcc_integrations.reader.prefix_loader import load_prefix
 
-            prefix = load_prefix(self._store, self._model(), windows, ratio_of(record), before)
+            first, *others = ((each.view.store or self._store, each.windows) for each in selections)
+            prefix = load_prefix(first[0], self._model(), first[1], ratio_of(record), before, others)
             self._prefixes.put(key, prefix)
         return prefix

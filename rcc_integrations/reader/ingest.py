@@ -17,7 +17,7 @@ from rcc_integrations.errors import (
     UnreadableFileError,
 )
 from rcc_integrations.memory.names import check_document_id
-from rcc_integrations.memory.records import CollectionRecord, WindowRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.progress import Progress
 from rcc_integrations.reader.sources import Readable
@@ -89,7 +89,7 @@ class Ingester:
     ) -> None:
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
-        self._known = {record.id: record for record in store.documents(collection.name)}
+        self._known: dict[str, DocumentRecord] = {}
         self._jobs: list[_Job] = []
         self._total = 0
         self.report = AddReport()
@@ -107,6 +107,7 @@ class Ingester:
         """
         started = time.perf_counter()
         self._total = len(sources)
+        self._known = self._stored([source.id for source in sources])
         for source in sources:
             try:
                 self._take(source)
@@ -122,6 +123,13 @@ class Ingester:
         self._flush()
         self.report.seconds = time.perf_counter() - started
         return self.report
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, DocumentRecord]:
+        """Return what there is of some documents; a few of many are looked up one by one."""
+        name = self._collection.name
+        if len(ids) * 8 < self._store.collection(name).documents:
+            return self._store.find_documents(name, ids)
+        return {record.id: record for record in self._store.documents(name)}
 
     def _take(self, source: Document | Readable) -> None:
         known = self._known.get(check_document_id(source.id))

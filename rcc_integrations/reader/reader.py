@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,8 +12,10 @@ from rcc_integrations.document import Document
 from rcc_integrations.errors import (
     EmptyCollectionError,
     FingerprintMismatchError,
+    RCCError,
     UnknownCollectionError,
 )
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
@@ -30,6 +31,7 @@ from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.sources import Readable, as_sources
 from rcc_integrations.reader.ticket import Ticket
 
@@ -59,11 +61,15 @@ class RCCReader:
         self.store = store
         self._model = model if _is_model(model) else None
         self._load_model = model or _load_default
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
-        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes)
+        self.scratch = Scratch(lambda: self.model)
+        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self.scratch)
         self._batcher = Batcher(self._engine)
+        self.closed = False
+        #: Arguments of `open` that make the same reader in another process; `None` if there are none.
+        self.opened_with: dict[str, Any] | None = None
 
     @classmethod
     def open(
@@ -102,12 +108,35 @@ class RCCReader:
             return RCCModel.from_pretrained(model, **model_options)  # type: ignore[arg-type]
 
         opened = MemoryStore.open(store, create=create, read_only=read_only, size_limit=size_limit)
-        return cls(opened, model if _is_model(model) else load, prefix_cache_bytes=prefix_cache_bytes)
+        reader = cls(opened, model if _is_model(model) else load, prefix_cache_bytes=prefix_cache_bytes)
+        if not _is_model(model):
+            named = None if model is None else str(model)
+            place = {"store": str(opened.path), "read_only": read_only, "size_limit": size_limit}
+            reader.opened_with = {**place, "model": named, "prefix_cache_bytes": prefix_cache_bytes, **model_options}
+        return reader
 
     def close(self) -> None:
-        """Finish pending requests and close the store."""
+        """Finish what was asked, close the store, and let the weights go."""
         self._batcher.close()
         self.store.close()
+        self.scratch.close()
+        self.closed = True
+        self._model, self._load_model = None, _refuse
+
+    def __copy__(self) -> RCCReader:
+        return self  # it is shared, like the store that it has open
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RCCReader:
+        return self
+
+    def __reduce__(self) -> Any:
+        """Pickle where the store is and which model reads it; the other process opens both itself."""
+        if self.opened_with is None:
+            raise TypeError(
+                "A reader over a loaded RCCModel cannot be pickled: open it with the model's folder or hub id "
+                "(RCCReader.open(store, model='…')), so that another process can load it, too."
+            )
+        return _open_again, (self.opened_with,)
 
     def __enter__(self) -> RCCReader:
         return self
@@ -122,6 +151,11 @@ class RCCReader:
             if self._model is None:
                 self._model = self._load_model() if callable(self._load_model) else self._load_model
             return self._model
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self._model is not None
 
     # Documents
 
@@ -334,6 +368,19 @@ class RCCReader:
         """Choose a request's windows and load their memories without generating an answer."""
         return self._engine.prepare(request)
 
+    def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
+        """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
+
+        Args:
+            request: The request.
+            texts: Texts by document id by collection that the request names and that need not be stored yet.
+            ratio: The ratio that they would be compressed at.
+
+        Raises:
+            RCCError: As in `ask`, but for what does not fit: it is counted all the same.
+        """
+        return self._engine.count(request, texts, ratio)
+
     def cover(self, request: Request) -> list[Request]:
         """Split a request over more memory than fits into several requests that together cover every window.
 
@@ -375,6 +422,14 @@ def _is_model(model: object) -> TypeGuard[RCCModel]:
     """Tell a model from what loads one, without importing torch: who has a model has imported it."""
     module = sys.modules.get("rcc_integrations.model.rcc_model")
     return module is not None and isinstance(model, module.RCCModel)
+
+
+def _refuse() -> RCCModel:
+    raise RCCError("The reader is closed: open it again to use its model.")
+
+
+def _open_again(options: dict[str, Any]) -> RCCReader:
+    return RCCReader.open(**options)
 
 
 def _load_default() -> RCCModel:

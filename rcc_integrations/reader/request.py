@@ -21,8 +21,9 @@ class Part:
     Args:
         collection: Name of the collection.
         documents: Ids of the documents; all if not given.
-        max_windows: Maximum number of its windows in memory; the model's own setting if not given.
-        windows: Keys of the windows; all if not given. Windows that no longer exist are left out.
+        max_windows: The most windows of it; what the model was trained with if not given.
+        windows: Keys of the windows; all if not given. Those that are gone by then are left out.
+        scratch: Whether it is memory of a prompt, beside the store; see `reader.scratch`.
 
     Raises:
         ConfigError: `max_windows` is not a whole number above 0.
@@ -32,6 +33,7 @@ class Part:
     documents: tuple[str, ...] | None = None
     max_windows: int | None = None
     windows: frozenset[str] | None = None
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         most = self.max_windows

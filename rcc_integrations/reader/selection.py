@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rcc_integrations.errors import ConfigError, EmptyCollectionError, FingerprintMismatchError
@@ -11,6 +12,7 @@ from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.reader.collection_view import CollectionCache, CollectionView
 from rcc_integrations.reader.compatibility import check_fingerprint
 from rcc_integrations.reader.request import Part, Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.routing.word_router import Route
 
 if TYPE_CHECKING:
@@ -47,18 +49,29 @@ class WindowSelector:
 
     Args:
         collections: The collections in RAM.
+        scratch: Memory of prompts.
     """
 
-    def __init__(self, collections: CollectionCache) -> None:
-        self._collections = collections
+    def __init__(self, collections: CollectionCache, scratch: Scratch) -> None:
+        self._collections, self._scratch = collections, scratch
 
-    def select(self, request: Request, model: RCCModel, room: int) -> list[SelectedWindows]:
+    def select(
+        self,
+        request: Request,
+        model: RCCModel,
+        room: int,
+        views: Mapping[str, CollectionView] = MappingProxyType({}),
+        *,
+        must_fit: bool = True,
+    ) -> list[SelectedWindows]:
         """Choose windows for every part of a request.
 
         Args:
             request: The request; each of its parts gets what room the parts before it left.
             model: The model that reads the memories.
             room: The most slots.
+            views: Collections that are not stored, by name.
+            must_fit: Whether it is an error if not even one window of a part fits.
 
         Raises:
             ConfigError: If not even one window of a part fits.
@@ -69,7 +82,7 @@ class WindowSelector:
         """
         selections: list[SelectedWindows] = []
         for part in request.parts:
-            view = self._collections.get(part.collection)
+            view = views.get(part.collection) or self._view(part)
             check_fingerprint(view.record, model)
             if selections and view.record.fingerprint != selections[0].view.record.fingerprint:
                 raise FingerprintMismatchError(
@@ -78,7 +91,7 @@ class WindowSelector:
                 )
             limit = part.max_windows or model.config.max_windows
             route = view.route(request.question, _candidates(part, view), room, limit)
-            if not route.chosen:
+            if not route.chosen and must_fit:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."
                 )
@@ -96,7 +109,7 @@ class WindowSelector:
         """
         requests: list[Request] = []
         for part in request.parts:
-            view = self._collections.get(part.collection)
+            view = self._view(part)
             limit = part.max_windows or model.config.max_windows or len(view.windows)
             page: set[str] = set()
             slots = 0
@@ -111,6 +124,9 @@ class WindowSelector:
                 slots += window.slots
             requests += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
         return requests
+
+    def _view(self, part: Part) -> CollectionView:
+        return (self._scratch.collections if part.scratch else self._collections).get(part.collection)
 
 
 def expand_best(selections: Sequence[SelectedWindows], count: int) -> list[SelectedWindows]:

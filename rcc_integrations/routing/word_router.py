@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +51,7 @@ class Router:
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
         words = [_words(text) for text in texts]
+        self._frequencies = Counter(word for each in words for word in set(each))
         self._index: bm25s.BM25 | None = None
         if any(words):
             self._index = bm25s.BM25()
@@ -60,6 +63,18 @@ class Router:
         if self._index is None or not asked:
             return np.zeros(self._count, dtype=np.float32)
         return np.asarray(self._index.get_scores(asked), dtype=np.float32)
+
+    def ceiling(self, question: str) -> float:
+        """Return what no text's score for a question exceeds: the rarity of all of its words."""
+        words = _words(question)
+        if self._index is None or not words:
+            return 0.0
+        # BM25 as bm25s computes it by default is a sum over words of rarity times at most 1.
+        return sum(math.log(1 + (self._count - self._known(word) + 0.5) / (self._known(word) + 0.5)) for word in words)
+
+    def _known(self, word: str) -> int:
+        """Return how many texts hold a word."""
+        return self._frequencies.get(word, 0)
 
     def route(
         self, question: str, numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None

@@ -88,7 +88,7 @@ def asked(model: RCCModel, sample: Sample, most: int) -> list[Asked]:
 
 
 def fit(model: RCCModel, sample: Sample, most: int, rng: Random) -> tuple[list[list[int]], Sample]:
-    """Cut a sample's text into windows, at most so many beside one another.
+    """Cut a sample's text into windows, at most so many at once.
 
     Of a longer text, a run of windows is taken that holds an answer (for a continuation: the end); questions whose
     answers are in another part of it are left out.

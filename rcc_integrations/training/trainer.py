@@ -103,7 +103,7 @@ class Trainer:
         return self._feed.unseen(ratio)
 
     def check(self) -> dict[int, float]:
-        """Return, by ratio, the share of validation questions whose every answer token is foretold rightly."""
+        """Return, by ratio, the share of validation questions whose answer tokens are all predicted correctly."""
         found = {}
         with torch.no_grad():
             for ratio in self.settings.ratios:
@@ -181,8 +181,8 @@ class Trainer:
                 max_windows=self.settings.max_windows,
             )
             save_state(self.settings.output, self._weights, self._optimizer, progress, self._identity)
-            self._report("Saved. Answers to unseen questions that are foretold rightly, token by token: "
-                         + ", ".join(f"{'in clear' if ratio == CLEAR else f'ratio {ratio}'} {share:.0%}"
+            self._report("Saved. Answer tokens predicted correctly on validation questions: "
+                         + ", ".join(f"{'uncompressed' if ratio == CLEAR else f'ratio {ratio}'} {share:.0%}"
                                      for ratio, share in checked.items()))  # fmt: skip
             if not self._log.plot():
                 self._report("curves.png was not drawn: pip install 'rcc-integrations[train]' brings matplotlib.")
