@@ -199,7 +199,7 @@ class MemoryStore:
         """Say when a collection is gone by itself; None for never. Its content and revision stay.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.write() as rows:
@@ -240,7 +240,7 @@ class MemoryStore:
         """Return the bytes of a collection's memories on disk; those that it shares with others count in full.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.read() as rows:

@@ -233,10 +233,10 @@ class RCCReader:
             collection: Its name.
             ratio: Its compression ratio; the model's own if not given.
             storage: How it stores memories: `int8` (if not given), `bfloat16` or `float32`.
-            untrained: Allow a ratio that the model has no adapter for.
+            untrained: Allow a ratio for which the model has no trained adapter.
 
         Raises:
-            ConfigError: An argument cannot be used.
+            ConfigError: An argument is invalid.
             FingerprintMismatchError: There is one that another model made.
         """
         ratio = self.model.check_ratio(ratio, untrained=untrained)

@@ -118,7 +118,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.delete("/collections/{name}", status_code=204)
     def drop_collection(name: str) -> None:
-        """Remove a collection with all its documents."""
+        """Remove a collection and all its documents."""
         reader.drop(name)
 
     @routes.get("/collections/{name}/document")

@@ -90,7 +90,7 @@ class Service:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It has no such document.
+            UnknownDocumentError: The collection has no such document.
         """
         record = self.reader.store.document(name, id)
         windows = [[window.start, window.end] for window in record.windows]
