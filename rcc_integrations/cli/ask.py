@@ -108,30 +108,30 @@ def search(
     collection: Collection,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="The most windows to show.")] = 5,
+    routing: Annotated[str, ROUTING] = "both",
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Find the windows that fit a query.
+    """Find the windows that fit a query, the best first.
 
-    Those that share most words with it come first; the model is not needed.
+    With `--routing words` only windows that share words with the query are found, and no model is loaded.
 
     \b
-    Example:
+    Examples:
       rcc search handbook "ferry times" -k 3
+      rcc search handbook "ferry times" --routing words
     """  # noqa: D301
     settings = Settings.of(context, store)
-    from rcc_integrations.reader.collection_view import CollectionCache
-
-    with Output(as_json) as out, settings.open_store() as opened:
-        found = CollectionCache(opened).get(collection).search(query, k)
+    with Output(as_json) as out, settings.open_reader(create=False) as reader:
+        sources = reader.search(collection, query, k, routing=checked_routing(routing))
         if as_json:
             from dataclasses import asdict
 
-            out.json({"collection": collection, "query": query, "sources": [asdict(source) for source in found]})
-        elif found:
-            _show_sources(out, found)
+            out.json({"collection": collection, "query": query, "sources": [asdict(source) for source in sources]})
+        elif sources:
+            _show_sources(out, sources)
         else:
-            out.line(f"No window of {collection} shares a word with the query.")
+            out.line(f"No window of {collection} fits the query.")
 
 
 def _question(given: str | None) -> str:

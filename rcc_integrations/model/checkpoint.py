@@ -22,6 +22,7 @@ from rcc_integrations.model.family import Family
 from rcc_integrations.model.folder import check_files, check_finite
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.routing_head import RoutingHead
 from rcc_integrations.model.runtime import Runtime, apply_template, load_base, load_tokenizer, quiet
 
 #: The model that comes with the package: RCC-SmolLM2-135M.
@@ -82,6 +83,7 @@ def load(
         encoder_base=encoder_base,
         named_base=not (folder / "base").is_dir(),
         base_digest=base_digest,
+        routing=_routing(folder, config, model),
     )
 
 
@@ -150,6 +152,8 @@ def save(folder: Path, config: RCCConfig, parts: Parts) -> None:
     tensors = {name: tensor.detach().contiguous() for name, tensor in parts.projections.state_dict().items()}
     if tensors:
         save_file(tensors, fresh / "projections.safetensors")
+    if parts.routing is not None:
+        parts.routing.save(fresh)
     with quiet():
         if parts.encoder_base is not None:
             parts.encoder_base.save_pretrained(fresh / "encoder_base")
@@ -216,6 +220,18 @@ def _projections(config: RCCConfig, model: PreTrainedModel, path: Path | None) -
             raise ModelError(f"{path} does not hold the projections of this model: {error}") from error
         check_finite(projections.state_dict(), str(path))
     return projections.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
+
+
+def _routing(folder: Path, config: RCCConfig, model: PreTrainedModel) -> RoutingHead | None:
+    settings = model.config.get_text_config(decoder=True)
+    hidden, heads = int(settings.hidden_size), int(settings.num_attention_heads)
+    if config.injection == "residual":
+        memory_width = hidden
+    else:
+        width = int(getattr(settings, "head_dim", None) or hidden // heads)
+        memory_width = width * int(getattr(settings, "num_key_value_heads", None) or heads)
+    head = RoutingHead.load(folder, levels=int(settings.num_hidden_layers), hidden=hidden, memory_width=memory_width)
+    return head.to(model.device) if head is not None else None
 
 
 def _chat_layout(tokenizer: Any) -> dict[str, str]:

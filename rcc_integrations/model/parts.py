@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from rcc_integrations.model.adapters import Adapter
 from rcc_integrations.model.fingerprint import weights_digest
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.routing_head import RoutingHead
 
 
 @dataclass(eq=False)
@@ -31,6 +32,7 @@ class Parts:
         encoder_base: A causal LM of its own below the encoder, as in released checkpoints.
         named_base: Whether the base can be loaded again by the name in the settings.
         base_digest: Hash over the base's weights, if known without reading them.
+        routing: Finds the windows for a question; no part of the digest, as no memory depends on it.
     """
 
     tokenizer: Any
@@ -43,6 +45,7 @@ class Parts:
     encoder_base: PreTrainedModel | None = None
     named_base: bool = True
     base_digest: str | None = None
+    routing: RoutingHead | None = None
 
     @cached_property
     def encoder(self) -> nn.Module:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -30,6 +31,8 @@ from rcc_integrations.model.residual import residual_memory, residual_prefix
 from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.model.windows import Window, cut_windows, published_windows
 
+#: The most tokens of a question by which windows are found.
+_ROUTED_TOKENS = 192
 #: Tokens of padded windows that go through the encoder in one batch.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -310,6 +313,43 @@ class RCCModel(nn.Module):
         family, device = Family.of(self.encoder), self.device
         states = encode_slots(family, ids.to(device), sources.to(device), layout.levels, final_level=final_level)
         return states, counts
+
+    def window_codes(self, memory: Memory, ratio: int) -> np.ndarray:
+        """Return the codes by which questions find a window; needs `parts.routing`.
+
+        Args:
+            memory: Of the window, as `compress` returns it.
+            ratio: The ratio that it was made at.
+
+        Returns:
+            int8, shape (entries, width).
+        """
+        assert self.parts.routing is not None
+        return self.parts.routing.stored(memory, self.layout(ratio))
+
+    def question_codes(self, question: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a question as it is compared with codes of windows; needs `parts.routing`.
+
+        The decoder reads the question behind its opening, without memory, as far as the highest layer that the
+        routing head looks at.
+
+        Args:
+            question: The question; of a long one the end.
+
+        Returns:
+            Codes of shape (tokens, width) and weights of shape (tokens,), float32; see `QuestionCodes`.
+        """
+        head = self.parts.routing
+        assert head is not None
+        ids = self.token_ids(question.strip())[-_ROUTED_TOKENS:]
+        before = self.config.question_template.partition("{question}")[0]
+        front = [*self.token_ids(self.config.prefix_text, special=True), *self.token_ids(before, special=True)]
+        self._check_ids([ids])
+        sources = torch.arange(len(front), len(front) + len(ids)).expand(1, len(head.question_levels), -1)
+        read = torch.tensor([[*front, *ids]], device=self.device)
+        with self._lock, torch.no_grad():
+            states = encode_slots(self._decoder_family, read, sources.to(self.device), head.question_levels)
+        return head.asked(states[:, 0].transpose(0, 1).flatten(1))
 
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the clear text in front of every memory."""

@@ -19,6 +19,7 @@ from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.selection import SelectedWindows, WindowSelector
+from rcc_integrations.reader.window_ranker import WindowRanker
 
 if TYPE_CHECKING:
     from rcc_integrations.model.prefix import Prefix
@@ -36,13 +37,19 @@ class AnswerEngine:
         model: Returns the model, loaded when it is first needed.
         collections: The collections in RAM.
         prefixes: The prefixes in RAM.
+        ranker: Scores windows for a question.
     """
 
     def __init__(
-        self, store: MemoryStore, model: Callable[[], RCCModel], collections: CollectionCache, prefixes: PrefixCache
+        self,
+        store: MemoryStore,
+        model: Callable[[], RCCModel],
+        collections: CollectionCache,
+        prefixes: PrefixCache,
+        ranker: WindowRanker,
     ) -> None:
         self._store, self._model, self._prefixes = store, model, prefixes
-        self._selector = WindowSelector(collections)
+        self._selector = WindowSelector(collections, ranker)
 
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""

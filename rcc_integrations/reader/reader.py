@@ -32,6 +32,7 @@ from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.sources import Readable, as_sources
 from rcc_integrations.reader.ticket import Ticket
+from rcc_integrations.reader.window_ranker import Routing, WindowRanker
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -61,7 +62,8 @@ class RCCReader:
         self._lock = threading.RLock()
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
-        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes)
+        self._ranker = WindowRanker(store, lambda: self.model)
+        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self._ranker)
         self._batcher = Batcher(self._engine)
 
     @classmethod
@@ -347,20 +349,41 @@ class RCCReader:
         return self._engine.cover(request)
 
     def search(
-        self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
+        self,
+        collection: str,
+        query: str,
+        k: int = 5,
+        *,
+        documents: Iterable[str] | None = None,
+        routing: Routing = "both",
     ) -> list[Source]:
-        """Return the windows that share most with a query, best first; the model is not needed.
+        """Return the windows that fit a query best, best first.
 
         Args:
             collection: Name of the collection.
             query: What to look for.
-            k: The most windows to return; windows that share no word are never returned.
+            k: The most windows to return.
             documents: Search only these.
+            routing: How windows are ranked: by `both` memory and words, by `memory`, or by `words` alone, for which no
+                model is loaded; windows that share no word with the query are then left out.
+
+        Returns:
+            Windows with their scores: the probability that a window is the one asked for, or BM25 with `words`.
 
         Raises:
+            ConfigError: `routing` is not known, or the model cannot find windows by memory.
+            FingerprintMismatchError: The memories were made by another model.
             UnknownCollectionError: There is no such collection.
         """
-        return self._collections.get(collection).search(query, k, documents)
+        view = self._collections.get(collection)
+        if not query.strip() or not view.windows:
+            return []
+        if routing != "words":
+            check_fingerprint(view.record, self.model)
+        numbers = view.numbers(documents)
+        scores = self._ranker.scorer(view, query, numbers, routing)()
+        ranked = sorted((number for number in numbers if scores[number] > 0), key=lambda number: -scores[number])
+        return [view.source(number, float(scores[number])) for number in ranked[: max(k, 0)]]
 
     def _find(self, collection: str) -> CollectionRecord | None:
         try:

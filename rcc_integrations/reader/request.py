@@ -11,7 +11,7 @@ from rcc_integrations.reader.observer import StepCallback
 from rcc_integrations.reader.prompt import Turn, merged
 
 #: Options of `RCCReader.ask` that are a request's own.
-_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence")
+_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence", "routing")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Request:
             `not stated`.
         expand: So many of the windows that fit the question best are read in clear instead of from memory.
         min_confidence: Answer `not stated` if the answer's confidence is below this.
+        routing: How windows are chosen: by `both` memory and words, by `memory` or by `words` alone.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
@@ -70,6 +71,7 @@ class Request:
     grounded: bool = False
     expand: int = 0
     min_confidence: float = 0.0
+    routing: Routing = "both"
     on_step: StepCallback | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,8 @@ from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.reader.collection_view import CollectionCache, CollectionView
 from rcc_integrations.reader.compatibility import check_fingerprint
 from rcc_integrations.reader.request import Part, Request
-from rcc_integrations.routing.word_router import Route
+from rcc_integrations.reader.window_ranker import WindowRanker
+from rcc_integrations.routing.route import Route, choose_windows
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -47,10 +48,11 @@ class WindowSelector:
 
     Args:
         collections: The collections in RAM.
+        ranker: Scores their windows.
     """
 
-    def __init__(self, collections: CollectionCache) -> None:
-        self._collections = collections
+    def __init__(self, collections: CollectionCache, ranker: WindowRanker) -> None:
+        self._collections, self._ranker = collections, ranker
 
     def select(self, request: Request, model: RCCModel, room: int) -> list[SelectedWindows]:
         """Choose windows for every part of a request.
@@ -77,7 +79,9 @@ class WindowSelector:
                     "ratios; memories of the two cannot stand beside one another."
                 )
             limit = part.max_windows or model.config.max_windows
-            route = view.route(request.question, _candidates(part, view), room, limit)
+            numbers = _candidates(part, view)
+            score = self._ranker.scorer(view, request.question, numbers, request.routing)
+            route = choose_windows(score, numbers, view.slots, room, limit)
             if not route.chosen:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."

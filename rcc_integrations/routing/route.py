@@ -1,0 +1,59 @@
+"""`Route`: the windows that were chosen for a question, and how they were scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Route:
+    """Windows for a question.
+
+    Args:
+        chosen: Numbers of the windows that go into the prefix, ascending.
+        score: Returns the score of every window that there is; called when it is first needed.
+    """
+
+    chosen: tuple[int, ...]
+    score: Callable[[], np.ndarray]
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The score of every window that there is."""
+        return self.score()
+
+    @cached_property
+    def ranked(self) -> tuple[int, ...]:
+        """The chosen numbers, best first."""
+        return tuple(sorted(self.chosen, key=lambda number: -self.scores[number]))
+
+
+def choose_windows(
+    score: Callable[[], np.ndarray], numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None
+) -> Route:
+    """Choose windows for a question: all of them if they fit, otherwise the best that do.
+
+    Windows with equal scores follow in their own order, so that the room is used.
+
+    Args:
+        score: Returns the score of every window that there is; not called if all windows fit and nobody asks.
+        numbers: Windows to choose from, ascending.
+        slots: Slots of every window that there is.
+        room: The most slots.
+        most: The most windows; `None` for no limit.
+    """
+    everything = Route(tuple(numbers), score)
+    if sum(slots[number] for number in numbers) <= room and (most is None or len(numbers) <= most):
+        return everything
+    chosen: list[int] = []
+    for number in everything.ranked:
+        if len(chosen) == most:
+            break
+        if slots[number] <= room:
+            chosen.append(number)
+            room -= slots[number]
+    return Route(tuple(sorted(chosen)), lambda: everything.scores)
