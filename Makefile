@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test coverage train train-smoke eval lint types format bench bench-all docs package test-sdist install clean
+.PHONY: demo test coverage train train-smoke eval lint types format bench bench-all docs notebooks package test-sdist install clean
 
 install: $(READY)
 
@@ -123,6 +123,11 @@ docs: $(VENV)/ready-docs
 $(VENV)/ready-docs: $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	touch $@
+
+# Runs the notebooks and keeps their outputs, which the tests compare and the site shows.
+notebooks: $(VENV)/ready-docs
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --coalesce-streams \
+		--ExecutePreprocessor.record_timing=False --log-level=WARN docs/notebooks/*.ipynb
 
 # Wheel and source distribution, into dist; the wheel answers a question in an environment that holds nothing else.
 package: $(READY)

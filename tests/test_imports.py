@@ -10,20 +10,34 @@ import pytest
 import rcc_integrations
 
 PUBLIC = [
+    "AddReport",
     "Answer",
     "AnswerStream",
+    "Document",
+    "GenerationOptions",
+    "Grammar",
     "MemoryStore",
+    "Part",
     "RCCConfig",
     "RCCError",
     "RCCModel",
     "RCCReader",
+    "Request",
     "Source",
+    "Span",
+    "Support",
+    "Ticket",
+    "Timings",
+    "Turn",
+    "Usage",
+    "VerifyReport",
     "__version__",
+    "find_files",
 ]
 
 
 def test_public_names():
-    assert rcc_integrations.__all__ == PUBLIC
+    assert rcc_integrations.__all__ == PUBLIC and set(PUBLIC) == {*rcc_integrations._WHERE, "__version__"}
     for name in PUBLIC:
         assert getattr(rcc_integrations, name) is not None
     assert dir(rcc_integrations) == sorted(PUBLIC)

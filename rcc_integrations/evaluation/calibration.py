@@ -114,7 +114,14 @@ def calibrate(judged: Sequence[Judged]) -> tuple[float, ...]:
 
 
 #: Headings of `Declining.cells`.
-COLUMNS = ("least confidence", "unanswerable declined", "precision", "recall", "answers given", "of these right")
+COLUMNS = (
+    "min_confidence",
+    "abstained on unanswerable",
+    "precision",
+    "recall",
+    "answers given",
+    "of these correct",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +14,24 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rcc_integrations.config import NOT_STATED, RCCConfig
-from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError, ModelError
+from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
 from rcc_integrations.model import checkpoint
-from rcc_integrations.model.cache import attention_reach, attention_window, cache_contents
+from rcc_integrations.model.cache import attention_reach
+from rcc_integrations.model.compressor import Compressor
 from rcc_integrations.model.confidence import confidence
-from rcc_integrations.model.encoder import encode_slots
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.fingerprint import fingerprint
 from rcc_integrations.model.generation import Generation, generate
 from rcc_integrations.model.grammar import Grammar, GrammarProcessor, Guide
-from rcc_integrations.model.kv import Memory, kv_memory, kv_prefix, loaded_prefix
+from rcc_integrations.model.kv import Memory
+from rcc_integrations.model.memory_spec import MemorySpec
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
-from rcc_integrations.model.residual import residual_memory, residual_prefix
+from rcc_integrations.model.prefix_builder import PrefixBuilder
 from rcc_integrations.model.slots import SlotLayout
-from rcc_integrations.model.windows import Window, cut_windows, published_windows
+from rcc_integrations.model.tokens import Tokens
+from rcc_integrations.model.windows import Window
 
 #: The most tokens of a question by which windows are found.
 _ROUTED_TOKENS = 192
@@ -55,12 +57,20 @@ class RCCModel(nn.Module):
         self.decoder: PreTrainedModel = parts.decoder
         self.projections = parts.projections
         self.parts = parts
-        self._decoder_family = Family.of(self.decoder)
-        self._lock = threading.RLock()
+        self.reach = attention_reach(self.decoder.config)
+        family = Family.of(self.decoder)
+        self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
+        self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
+        self._lock = lock = threading.RLock()
+
+        def encoder() -> nn.Module:
+            with lock:
+                return parts.encoder
+
+        self._compressor = Compressor(encoder, family, parts.projections, self.spec, self.tokens)
+        self._builder = PrefixBuilder(self.decoder, family, self.spec, self.tokens)
         self._text_prefix: Prefix | None = None
         self._weights: str | None = None
-        self.reach = attention_reach(self.decoder.config)
-        self._check_layers()
         if config.window > self.reach:
             raise ConfigError(f"window {config.window} is longer than the {self.reach} positions of {config.base!r}.")
 
@@ -140,12 +150,12 @@ class RCCModel(nn.Module):
 
     @cached_property
     def _declining(self) -> int:
-        return self.token_ids(NOT_STATED)[0]
+        return self.tokens.ids(NOT_STATED)[0]
 
     @property
     def levels(self) -> int:
-        """Levels of a memory, one a decoder layer."""
-        return len(self._decoder_family.layers)
+        """Levels of a memory, one for each decoder layer."""
+        return self.spec.levels
 
     @property
     def device(self) -> torch.device:
@@ -154,23 +164,11 @@ class RCCModel(nn.Module):
 
     def layout(self, ratio: int) -> SlotLayout:
         """Return what a memory holds at a ratio that `check_ratio` returned."""
-        return SlotLayout.of(self.config, self.levels, ratio)
+        return self.spec.layout(ratio)
 
     def memory_spec(self, ratio: int) -> dict[str, tuple[int, ...]]:
         """Return a memory's tensors by name, their shapes without the entries, which are the axis before the last."""
-        if self.config.injection == "residual":
-            return {"state": (self.levels, int(self.decoder.config.get_text_config(decoder=True).hidden_size))}
-        _, *rest = self._cache_shape
-        shape = (len(self.layout(ratio).levels), *rest)
-        return {"key": shape, "value": shape}
-
-    @property
-    def _cache_shape(self) -> tuple[int, int, int]:
-        """Layers, key/value heads and their width."""
-        settings = self.decoder.config.get_text_config(decoder=True)
-        heads = int(settings.num_attention_heads)
-        width = int(getattr(settings, "head_dim", None) or settings.hidden_size // heads)
-        return self.levels, int(getattr(settings, "num_key_value_heads", None) or heads), width
+        return self.spec.shapes(ratio)
 
     def weights_id(self) -> str:
         """Return the hash over all weights; computed once."""
@@ -203,25 +201,11 @@ class RCCModel(nn.Module):
         Raises:
             ConfigError: If the ratio cannot be used, or was not trained for and not asked for with `untrained`.
         """
-        ratio = self.config.ratio if ratio is None else ratio
-        if not isinstance(ratio, int) or isinstance(ratio, bool) or not 1 <= ratio <= self.config.window:
-            raise ConfigError(f"ratio must be a whole number from 1 to the window of {self.config.window}: {ratio!r}.")
-        self.layout(ratio)
-        exact = ratio == 1 and self.config.injection == "kv"
-        if ratio in self.config.ratios or exact or untrained:
-            return ratio
-        trained = ", ".join(map(str, self.config.ratios)) or "none"
-        raise ConfigError(
-            f"Ratio {ratio} is not one that {self.config.base!r} has an adapter for (trained ratios: {trained}"
-            f"{'; 1 is exact without training' if self.config.injection == 'kv' else ''}). "
-            "To use it all the same, pass untrained=True (command line: --untrained)."
-        )
+        return self.spec.check_ratio(ratio, untrained=untrained)
 
     def cut(self, text: str) -> list[Window]:
         """Cut a document into windows; an empty list if it has no tokens."""
-        if self.config.filling == "published":
-            return published_windows(text, self.tokenizer, self.config.window)
-        return cut_windows(text, self.tokenizer, self.config.window)
+        return self.tokens.cut(text)
 
     def slots(self, tokens: int, ratio: int) -> int:
         """Return how many slots a window of so many tokens has."""
@@ -265,54 +249,24 @@ class RCCModel(nn.Module):
         Raises:
             ConfigError: If a window is empty or too long.
         """
-        for window in windows:
-            if not 0 < len(window) <= self.config.window:
-                raise ConfigError(f"A window has {len(window)} tokens; 1 to {self.config.window} are possible.")
-        most = _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cuda"])
-        waiting = sorted(range(len(windows)), key=lambda number: len(windows[number]))
-        while waiting:
-            size = max(1, most // len(windows[waiting[-1]]))
-            numbers, waiting = waiting[-size:], waiting[:-size]
+        for numbers in self._compressor.batches(windows, self.device):
             with self._lock, torch.no_grad():
                 memories = self.compress_batch([windows[number] for number in numbers], ratio)
             yield numbers, memories
 
     def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
-        """Compress one batch of windows as it is, with gradients where they are wanted; see `compress`."""
-        states, counts = self.encode(windows, ratio)
-        batch = self.inject(states, ratio)
-        return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
+        """Compress one batch of windows as it is, differentiable unless called under `no_grad`; see `compress`."""
+        return self._compressor.compress(windows, ratio)
 
     def inject(self, states: torch.Tensor, ratio: int) -> Memory:
         """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
-        if self.config.injection == "kv":
-            return kv_memory(self._decoder_family, self.projections, states, self.layout(ratio).levels)
-        return residual_memory(self.projections, states)
+        return self._compressor.inject(states, ratio)
 
-    def encode(self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False) -> Any:
-        """Run the encoder over one batch of windows.
-
-        Args:
-            windows: Token ids of each window.
-            ratio: Compression ratio.
-            final_level: Also return the level above the last layer.
-
-        Returns:
-            States of shape (levels, windows, entries, hidden), and the number of entries of each window; states
-            behind that number mean nothing.
-        """
-        self._check_ids(windows)
-        layout = self.layout(ratio)
-        longest = max(len(window) for window in windows)
-        ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-        counts = [layout.entries(len(window)) for window in windows]
-        sources = torch.zeros(len(windows), len(layout.levels), max(counts), dtype=torch.int64)
-        for row, window in enumerate(windows):
-            ids[row, : len(window)] = torch.tensor(window)
-            sources[row, :, : counts[row]] = layout.sources(len(window))
-        family, device = Family.of(self.encoder), self.device
-        states = encode_slots(family, ids.to(device), sources.to(device), layout.levels, final_level=final_level)
-        return states, counts
+    def encode(
+        self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Run the encoder over one batch of windows; see `Compressor.encode`."""
+        return self._compressor.encode(windows, ratio, final_level=final_level)
 
     def window_codes(self, memory: Memory, ratio: int) -> np.ndarray:
         """Return the codes by which questions find a window; needs `parts.routing`.
@@ -355,33 +309,26 @@ class RCCModel(nn.Module):
         """Return the keys and values of the clear text in front of every memory."""
         with self._lock, torch.no_grad():
             if self._text_prefix is None:
-                if (length := len(self.token_ids(self.config.prefix_text, special=True))) >= self.reach:
+                if (length := len(self.tokens.opening)) >= self.reach:
                     raise ConfigError(f"prefix_text has {length} tokens; the model has {self.reach} positions.")
                 self._text_prefix = self.read_text_prefix()
             return self._text_prefix
 
     def read_text_prefix(self, text: Sequence[int] = ()) -> Prefix:
-        """Run the decoder over the clear text in front, with gradients where they are wanted.
+        """Run the decoder over the clear text in front, differentiable unless called under `no_grad`.
 
         Args:
-            text: Token ids of a document to be read in clear behind it.
+            text: Token ids of a document to be read as text behind it.
         """
-        return self.read_clear([*self.token_ids(self.config.prefix_text, special=True), *text])
+        return self.read_clear([*self.tokens.opening, *text])
 
     def read_clear(self, ids: Sequence[int]) -> Prefix:
-        """Run the decoder over clear text at positions 0, 1, …, with gradients where they are wanted."""
-        if not ids:
-            return self.empty_prefix()
-        self._check_ids([ids])
-        output = self._decoder_family.body(input_ids=torch.tensor([list(ids)], device=self.device), use_cache=True)
-        keys, values = cache_contents(output.past_key_values)
-        return Prefix(keys[:, 0], values[:, 0], len(ids), 0)
+        """Run the decoder over clear text at positions 0, 1, …, differentiable unless called under `no_grad`."""
+        return self._builder.read(ids)
 
     def empty_prefix(self) -> Prefix:
         """Return a prefix without any position."""
-        layers, heads, width = self._cache_shape
-        nothing = torch.zeros(layers, heads, 0, width, device=self.device, dtype=self.decoder.dtype)
-        return Prefix(nothing, nothing.clone(), 0, 0)
+        return self._builder.empty()
 
     def prefix(
         self, memories: Sequence[Memory], before: Sequence[int] | None = None, *, ratio: int | None = None
@@ -433,25 +380,19 @@ class RCCModel(nn.Module):
         Raises:
             BudgetError: If it has more positions than the decoder.
         """
-        layout = self.layout(self.config.ratio if ratio is None else ratio)
+        ratio = self.config.ratio if ratio is None else ratio
+        per_slot = self.layout(ratio).per_slot
         text = self.text_prefix() if before is None else self._read_before(before)
         if not entries:
             return text
-        slots = sum(-(-count // layout.per_slot) for count in entries)
+        slots = sum(-(-count // per_slot) for count in entries)
         if text.length + slots >= self.reach:
             raise BudgetError(
                 f"{slots} slots do not fit into the {self.reach} positions of {self.config.base!r}; "
                 "take fewer windows or a higher ratio."
             )
         with self._lock, torch.no_grad():
-            if self.config.injection == "kv":
-                return loaded_prefix(self._decoder_family, text, entries, load, layout)
-            memories: list[Memory] = []
-            for number, count in enumerate(entries):
-                spec = self.memory_spec(layout.ratio).items()
-                memories.append({name: text.keys.new_empty(*outer, count, last) for name, (*outer, last) in spec})
-                load(number, memories[-1])
-            return self.assemble(text, memories, layout.ratio, before)
+            return self._builder.load(text, entries, load, ratio, before)
 
     def _read_before(self, before: Sequence[int]) -> Prefix:
         with self._lock, torch.no_grad():
@@ -460,7 +401,7 @@ class RCCModel(nn.Module):
     def assemble(
         self, text: Prefix, memories: Sequence[Memory], ratio: int, before: Sequence[int] | None = None
     ) -> Prefix:
-        """Put memories behind the clear text as `prefix` does, with gradients where they are wanted.
+        """Put memories behind the clear text as `prefix` does, differentiable unless called under `no_grad`.
 
         Args:
             text: The clear text in front, read.
@@ -468,18 +409,20 @@ class RCCModel(nn.Module):
             ratio: The ratio that they were made at.
             before: The token ids of the text; the model's own opening if not given.
         """
-        if self.config.injection == "kv" or not memories:
-            return kv_prefix(self._decoder_family, text, memories, self.layout(ratio))
-        opening = self.token_ids(self.config.prefix_text, special=True) if before is None else before
-        ids = torch.tensor(opening, dtype=torch.int64)
-        embeddings = self.decoder.get_input_embeddings()(ids.to(self.device))
-        return residual_prefix(self._decoder_family, embeddings, memories)
+        return self._builder.assemble(text, memories, ratio, before)
+
+    def token_ids(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the token ids of a text, nothing put around it.
+
+        Args:
+            text: The text.
+            special: Read special tokens as such; as plain text if not.
+        """
+        return self.tokens.ids(text, special=special)
 
     def question_ids(self, question: str) -> list[int]:
         """Return the token ids of a question in its template; special tokens within it are read as plain text."""
-        before, after = self.config.question_template.split("{question}")
-        parts = (self.token_ids(before, special=True), self.token_ids(question), self.token_ids(after, special=True))
-        return [token for part in parts for token in part]
+        return self.tokens.question(question)
 
     def slot_room(self, question_ids: Sequence[int], max_new_tokens: int, before: Sequence[int] | None = None) -> int:
         """Return how many slots fit beside a question and its answer.
@@ -536,7 +479,7 @@ class RCCModel(nn.Module):
                     f"{prefix.length} positions of memory, {len(question)} of the question and up to "
                     f"{options.max_new_tokens} of the answer do not fit into the {self.reach} of {self.config.base!r}."
                 )
-        self._check_ids(questions)
+        self.tokens.check(questions)
         with self._lock, torch.no_grad():
             processors = [GrammarProcessor(self._guide, grammars)] if any(grammars) else []
             return generate(
@@ -588,36 +531,3 @@ class RCCModel(nn.Module):
         prefix = self.prefix(memories, ratio=ratio)
         asked = self.question_ids("" if reconstruct else question)
         return self.generate([prefix], [asked], GenerationOptions().but(**options))[0]
-
-    def _check_layers(self) -> None:
-        if self.config.placement != "focused":
-            return
-        if len(self.config.layers) != self.levels:
-            raise ConfigError(f"layers names {len(self.config.layers)} layers; {self.config.base!r} has {self.levels}.")
-        if attention_window(self.decoder.config) is not None:
-            raise ConfigError(
-                f"{self.config.base!r} attends within a sliding window, which counts entries, and focused memory has "
-                "several a position: use staggered placement."
-            )
-
-    def _check_ids(self, rows: Iterable[Sequence[int]]) -> None:
-        """Refuse tokens that the model has no embedding of: on some devices they would end the process."""
-        largest = max((max(row, default=0) for row in rows), default=0)
-        if largest >= self.parts.vocabulary:
-            raise ModelError(
-                f"The tokenizer gives token {largest}; {self.config.base!r} has {self.parts.vocabulary} embeddings. "
-                "They do not belong together: load the model with its own tokenizer."
-            )
-
-    def token_ids(self, text: str, *, special: bool = False) -> list[int]:
-        """Return the token ids of a text, nothing put around it.
-
-        Args:
-            text: The text.
-            special: Read special tokens as such; as plain text if not.
-        """
-        if not text:
-            return []
-        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)
-        ids: list[int] = encoded["input_ids"]
-        return ids

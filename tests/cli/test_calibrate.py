@@ -32,7 +32,7 @@ def test_writes_weights_and_shows_what_they_decline(rcc: Rcc, folder: Path, tmp_
     assert all(row["unanswerable"] == 1 for row in found["thresholds"])
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
     shown = rcc("calibrate", folder, "--data", data).stdout
-    assert "least confidence" in shown and "rcc_config.json" in shown
+    assert "min_confidence" in shown and "rcc_config.json" in shown
     model = RCCModel.from_pretrained(folder, device="cpu")
     assert model.config == after
     # Memories that were made before still fit.

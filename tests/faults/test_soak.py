@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rcc_integrations.reader.waiting import aanswer, answer, apieces
 
 from rcc_integrations import RCCReader
 from rcc_integrations.errors import EmptyCollectionError, GenerationError, UnknownCollectionError, UnknownDocumentError
@@ -55,7 +54,7 @@ class Soak:
         while (number := self.take()) is not None:
             try:
                 if number % 7 == 0:
-                    answer(self.reader, self.request(chance, **LONG), timeout=0.05)
+                    self.reader.submit(self.request(chance, **LONG)).result(timeout=0.05)
                     self.note("not in time")
                 elif number % 7 == 1:
                     ticket = self.reader.submit(self.request(chance, **LONG))
@@ -68,7 +67,7 @@ class Soak:
                     stream.close()
                     self.stopped(stream.answer)
                 else:
-                    answer(self.reader, self.request(chance), timeout=120)
+                    self.reader.submit(self.request(chance)).result(timeout=120)
                     self.note("answered")
             except CONFLICTS:
                 self.note("conflict")
@@ -85,17 +84,17 @@ class Soak:
         while (number := self.take()) is not None:
             try:
                 if number % 5 == 0:
-                    task = asyncio.create_task(aanswer(self.reader, self.request(chance, **LONG)))
+                    task = asyncio.create_task(self.reader.submit(self.request(chance, **LONG)).aresult())
                     await asyncio.sleep(0.02)
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
                     self.note("cancelled")
                 elif number % 5 == 1:
-                    async for _ in apieces(self.reader, self.request(chance), timeout=120):
+                    async for _ in self.reader.stream_request(self.request(chance), timeout=120):
                         pass
                     self.note("streamed")
                 else:
-                    await aanswer(self.reader, self.request(chance), timeout=120)
+                    await self.reader.submit(self.request(chance)).aresult(timeout=120)
                     self.note("answered")
             except CONFLICTS:
                 self.note("conflict")
@@ -160,5 +159,6 @@ def test_questions_without_end_leave_nothing_behind(tmp_path: Path, questions: i
         # What was given up must not go on: nothing stands in the way of a question now.
         reader.add("after", {"first": text_of(random.Random(0))})
         request = Request.about("after", "Which boat?", {"max_new_tokens": 2})
-        assert answer(reader, request, timeout=60).usage.windows
-    assert not [thread for thread in threading.enumerate() if thread.name == "rcc-batcher" and thread.is_alive()]
+        assert reader.submit(request).result(timeout=60).usage.windows
+        thread = reader._batcher._thread
+    assert thread is not None and not thread.is_alive()

@@ -62,7 +62,7 @@ def test_other_layers_see_no_memory(family, ratio):
         places += [at + number // ratio for number in range(len(window))]
         at += -(-len(window) // ratio)
     keys, values = (torch.cat([memory[name] for memory in exact], dim=-2) for name in ("key", "value"))
-    cos, sin = model._decoder_family.rotation(torch.tensor(places), keys)
+    cos, sin = model._builder._family.rotation(torch.tensor(places), keys)
     whole = torch.cat([rotate(keys, cos, sin), text.keys], dim=-2), torch.cat([values, text.values], dim=-2)
     hidden = [layer for layer in range(4) if layer not in model.layout(ratio).levels]
     expected = plainly(model, *whole, hidden, len(places), at)

@@ -153,6 +153,6 @@ def test_hooks_are_gone_afterwards():
     for injection in ("kv", "residual"):
         model = tiny_model(injection=injection, placement="last")
         prefixes_of(model, 50)
-        for layer in model._decoder_family.layers:
+        for layer in model._builder._family.layers:
             assert not layer._forward_hooks
             assert not layer._forward_pre_hooks

@@ -134,14 +134,14 @@ def test_residual_injection_adds_after_every_layer(family):
         slots = list(range(3, 32, 4))
         prefix = model.prefix(model.compress([ids], 4))
         hidden = states[0][:, slots]
-        body = model._decoder_family.body
+        body = model._builder._family.body
         cos_sin = body.rotary_emb(hidden, position_ids=torch.arange(8)[None])
         mask = torch.full((8, 8), float("-inf")).triu(1)[None, None]
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        for number, layer in enumerate(model._decoder_family.layers):
-            argument = {model._decoder_family.cache_argument: cache}
+        for number, layer in enumerate(model._builder._family.layers):
+            argument = {model._builder._family.cache_argument: cache}
             hidden = layer(hidden, attention_mask=mask, position_embeddings=cos_sin, use_cache=True, **argument)
             if number + 1 < len(states) - 1:
                 hidden = hidden + states[number + 1][:, slots]
