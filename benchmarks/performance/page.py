@@ -30,10 +30,10 @@ def write(found: dict[str, Any], docs: Path) -> None:
 def _page(found: dict[str, Any]) -> str:
     machine, measures = found["machine"], found["measures"]
     lines = [
-        "# Performance: the figures",
+        "# Performance figures",
         "",
-        "Written by `make bench` (`python -m benchmarks.performance`); how it is measured, what was done about it: "
-        "[performance.md](performance.md). The same as JSON: [performance.json](performance.json).",
+        "Written by `make bench` (`python -m benchmarks.performance`). How each figure is measured, and where the time "
+        "goes: [performance](performance.md). The same figures as [JSON](performance.json).",
         "",
     ]
     if not measures:

@@ -42,15 +42,6 @@ class TextFolder(ShardFolder):
             raise CorruptBlobError(f"Text {key[:12]}… ({self.path(key)}) is not UTF-8: {error}.") from None
 
 
-def text_key(text: str) -> str:
-    """Return the key under which a text is stored: BLAKE2b-256 of its UTF-8 bytes, hexadecimal.
-
-    Raises:
-        ConfigError: The text holds a lone surrogate.
-    """
-    return key_of(encode_text(text))
-
-
 def encode_text(text: str) -> bytes:
     """Return a text's UTF-8 bytes.
 

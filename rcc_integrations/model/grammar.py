@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 from torch import Tensor
@@ -134,7 +134,7 @@ class Guide:
         self.end_ids = list(end_ids)
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._guide: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(end_ids) or None)
-        self._held: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._held: LRUCache[str, LLMatcher] = LRUCache(_HELD)
 
     def matcher(self, grammar: Grammar) -> LLMatcher:
         """Return a new matcher at a grammar's beginning.
@@ -142,12 +142,12 @@ class Guide:
         Raises:
             ConfigError: If the grammar cannot be used.
         """
-        made = self._held.pop(grammar.source, None) or LLMatcher(self._guide, grammar.source)
-        if made.is_error():
-            raise ConfigError(f"The grammar cannot be enforced: {made.get_error()}")
-        self._held[grammar.source] = made
-        if len(self._held) > _HELD:
-            self._held.popitem(last=False)
+        made = self._held.get(grammar.source)
+        if made is None:
+            made = LLMatcher(self._guide, grammar.source)
+            if made.is_error():
+                raise ConfigError(f"The grammar cannot be enforced: {made.get_error()}")
+            self._held[grammar.source] = made
         return made.deep_copy()
 
     @cached_property

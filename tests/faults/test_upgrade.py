@@ -18,9 +18,8 @@ import pytest
 from rcc_integrations.errors import StoreFormatError
 from rcc_integrations.memory.index import Index
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.memory.texts import text_key
 from tests.faults.support import start
-from tests.memory.conftest import add
+from tests.memory.conftest import add, text_key
 
 OLD = Path(__file__).parents[1] / "data" / "store_version_1.zip"
 

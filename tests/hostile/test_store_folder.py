@@ -18,7 +18,7 @@ from rcc_integrations.errors import ConfigError, CorruptBlobError, StoreError, S
 from rcc_integrations.memory.blobs import checksum_of, to_bytes
 from rcc_integrations.memory.quantization import encode
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.memory.texts import MAX_TEXT, text_key
+from rcc_integrations.memory.texts import MAX_TEXT
 from tests.hostile.conftest import SECRET, Outside, Payload
 from tests.hostile.stores import (
     blob_path,
@@ -32,7 +32,7 @@ from tests.hostile.stores import (
     text_path,
     use,
 )
-from tests.memory.conftest import key_for, memory
+from tests.memory.conftest import key_for, memory, text_key
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,8 @@ def chat(reader: RCCReader, **options: Any) -> RCCChatModel:
 
 
 def test_construction_opens_and_loads_nothing(tmp_path: Path) -> None:
-    began = time.perf_counter()
     model = RCCChatModel(store=tmp_path / "store", collection="isle")
-    assert time.perf_counter() - began < 0.5 and not (tmp_path / "store").exists()
-    assert model._opened is None
+    assert model._opened is None and not (tmp_path / "store").exists()
 
 
 def test_a_misspelt_setting_is_an_error(reader: RCCReader) -> None:
@@ -246,20 +243,23 @@ async def test_parallel_questions_are_answered_in_one_batch(reader: RCCReader) -
     assert max(sizes) >= 4
 
 
-async def test_a_cancelled_question_stops(reader: RCCReader) -> None:
+async def test_a_cancelled_question_stops(reader: RCCReader, monkeypatch: pytest.MonkeyPatch) -> None:
     model = chat(reader, max_tokens=900, min_tokens=900)
+    cancels: list[threading.Event] = []
+    generate = reader._engine.generate
+    monkeypatch.setattr(reader._engine, "generate", lambda *args: (cancels.extend(args[2]), generate(*args))[1])
     task = asyncio.create_task(model.ainvoke("Who?"))
-    await asyncio.sleep(0.2)
+    while not cancels:
+        await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     stream = model.stream("Who?")
     next(stream)
     stream.close()
-    began = time.perf_counter()
-    # What was cancelled does not keep the next one waiting.
+    # What was cancelled is over before its end, or the next one would wait for it.
     chat(reader, max_tokens=1, min_tokens=0).invoke("When?")
-    assert time.perf_counter() - began < 5
+    assert [event.is_set() for event in cancels] == [True, True, False]
 
 
 def test_a_timeout_gives_up(reader: RCCReader) -> None:

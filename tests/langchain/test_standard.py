@@ -75,7 +75,7 @@ class TestChatModelIntegration(ChatModelIntegrationTests):
 
     # Here the choice is free, and nothing constrains it: a model of 135M answers in words where it should call.
     @pytest.mark.parametrize("model", [{}, {"output_version": "v1"}], indirect=True)
-    @pytest.mark.xfail(reason="The 135M model does not decide by itself to call a tool.")
+    @pytest.mark.xfail(reason="The 135M model does not decide by itself to call a tool.", strict=True)
     def test_agent_loop(self, model: BaseChatModel) -> None:
         super().test_agent_loop(model)
 

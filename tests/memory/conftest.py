@@ -16,6 +16,11 @@ def key_for(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
+def text_key(text: str) -> str:
+    """The name under which a store of any version keeps a text; written down here so that it cannot change unseen."""
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
 def memory(seed: int = 0, slots: int = 8) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(3, 2, slots, 4, generator=generator) for name in ("key", "value")}

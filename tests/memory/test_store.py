@@ -31,8 +31,7 @@ from rcc_integrations.errors import (
 )
 from rcc_integrations.memory.quantization import decode
 from rcc_integrations.memory.store import MemoryStore
-from rcc_integrations.memory.texts import text_key
-from tests.memory.conftest import add, files, key_for, memory, window
+from tests.memory.conftest import add, files, key_for, memory, text_key, window
 
 # The store's folder
 

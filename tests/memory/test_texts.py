@@ -8,15 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcc_integrations.errors import ConfigError, CorruptBlobError
-from rcc_integrations.memory.texts import TextFolder, encode_text, text_key
+from rcc_integrations.memory.texts import TextFolder, encode_text, key_of
+from tests.memory.conftest import text_key
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_text_is_read_as_it_was(tmp_path: Path, text: str) -> None:
     texts = TextFolder(tmp_path / "texts")
-    key = text_key(text)
-    assert key == hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+    key = key_of(encode_text(text))
+    assert key == text_key(text)
     texts.place(texts.write_temp(key, encode_text(text)), key)
     assert texts.load(key) == text
 
@@ -40,4 +41,4 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 def test_a_lone_surrogate_is_refused_with_its_place() -> None:
     with pytest.raises(ConfigError, match=r"surrogate \(U\+DC80\) at position 2"):
-        text_key("ab\udc80")
+        encode_text("ab\udc80")

@@ -22,6 +22,7 @@ LONG = "\n\n".join(f"Line {number}: the bell rings {number} times, and nobody sa
 def reader(tmp_path_factory: pytest.TempPathFactory, model: RCCModel) -> Generator[RCCReader]:
     with RCCReader.open(tmp_path_factory.mktemp("expand") / "store", model=model) as opened:
         opened.add("isle", {"long": LONG, "staff": TEXT})
+        opened.add("staff", {"staff": TEXT})
         yield opened
 
 
@@ -53,10 +54,10 @@ def test_with_every_window_in_clear_the_text_itself_is_read(reader: RCCReader, m
 
 
 def test_grounded_answers_may_stand_in_what_is_read_in_clear(reader: RCCReader) -> None:
-    answer = reader.ask("isle", QUESTION, max_new_tokens=12, expand=1, grounded=True)
+    answer = reader.ask("staff", QUESTION, max_new_tokens=200, expand=9, grounded=True)
+    assert answer.usage.windows == 0 and answer.finish_reason == "stop" and answer.spans
     for span in answer.spans:
-        assert reader.text("isle", span.document)[span.start : span.end] in answer.text
-    assert answer.spans or answer.text == NOT_STATED or answer.finish_reason == "length"
+        assert TEXT[span.start : span.end] in answer.text
 
 
 def test_what_does_not_fit_or_make_sense_is_refused(reader: RCCReader) -> None:

@@ -62,6 +62,18 @@ def test_every_grounded_answer_is_a_span_of_its_document(reader, texts, question
         reader.drop("odd")
 
 
+def test_a_whole_answer_is_made_of_its_spans(reader):
+    reader.add("whole", {"a": TEXT, "b": "Tomas Lind works as a baker."})
+    answers = [
+        reader.ask("whole", question, grounded=True, max_new_tokens=200)
+        for question in (QUESTION, "When does the ferry leave?", "Who works as a baker?")
+    ]
+    for answer in answers:
+        assert answer.finish_reason == "stop" and (answer.spans or answer.text == NOT_STATED)
+        check(reader, answer)
+    assert any(answer.spans for answer in answers)
+
+
 def test_streams_and_batches_are_grounded_too(reader):
     reader.add("holm", {"a": TEXT, "b": "Tomas Lind works as a baker."})
     answer = reader.ask("holm", QUESTION, grounded=True, max_new_tokens=12)

@@ -233,9 +233,13 @@ def test_prefixes_are_reused_and_bounded(filled, monkeypatch):
     filled.ask("holm", "Who?", max_new_tokens=2)
     held = filled._prefixes.nbytes
     assert held > 0
-    monkeypatch.setattr(filled.store, "get_blob", lambda key: pytest.fail("read again"))
-    assert filled.ask("holm", "Where?", max_new_tokens=2).timings.load < 0.1
-    assert filled._prefixes.nbytes == held
+    read: list[list[str]] = []
+    get_blobs = filled.store.get_blobs
+    monkeypatch.setattr(filled.store, "get_blobs", lambda keys, **more: read.append(keys) or get_blobs(keys, **more))
+    filled.ask("holm", "Where?", max_new_tokens=2)
+    assert read == [] and filled._prefixes.nbytes == held
+    filled.ask("holm", "Where?", max_new_tokens=2, documents=["bakery.txt"])
+    assert len(read) == 1 and filled._prefixes.nbytes > held
 
 
 def test_another_model_is_refused_and_both_are_named(filled):
@@ -346,12 +350,12 @@ def test_a_damaged_memory_is_refused_and_repaired(filled):
     data = bytearray(blob.read_bytes())
     data[-5] ^= 1
     blob.write_bytes(data)
-    filled._prefixes.__init__(1 << 20)
-    with pytest.raises(CorruptBlobError):
-        filled.ask("holm", "Who?")
+    with RCCReader.open(filled.store.path, model=filled.model) as other, pytest.raises(CorruptBlobError):
+        other.ask("holm", "Who?")
     assert not filled.verify().ok
     assert filled.verify(repair=True).ok
-    assert filled.ask("holm", "Who?", max_new_tokens=8).text == before
+    with RCCReader.open(filled.store.path, model=filled.model) as other:
+        assert other.ask("holm", "Who?", max_new_tokens=8).text == before
     assert filled.verify().ok
 
 
