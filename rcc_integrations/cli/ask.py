@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rcc_integrations.cli.clean import one_line
-from rcc_integrations.cli.options import Collection, Json, Settings, Store
+from rcc_integrations.cli.options import Collection, Json, Routing, Settings, Store
 from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import ConfigError
 
@@ -55,6 +55,7 @@ def ask(
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Below this confidence, answer: not stated.")
     ] = 0.0,
+    routing: Routing = "both",
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
     store: Store = None,
     as_json: Json = False,
@@ -81,6 +82,7 @@ def ask(
         "grounded": grounded or None,
         "expand": expand or None,
         "min_confidence": min_confidence or None,
+        "routing": routing,
     }
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with Output(as_json) as out:
@@ -108,7 +110,7 @@ def search(
     collection: Collection,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="The most windows to show.")] = 5,
-    routing: Annotated[str, ROUTING] = "both",
+    routing: Routing = "both",
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +125,7 @@ def search(
     """  # noqa: D301
     settings = Settings.of(context, store)
     with Output(as_json) as out, settings.open_reader(create=False) as reader:
-        sources = reader.search(collection, query, k, routing=checked_routing(routing))
+        sources = reader.search(collection, query, k, routing=routing)
         if as_json:
             from dataclasses import asdict
 

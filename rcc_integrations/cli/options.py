@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,12 @@ Store = Annotated[
     typer.Option("--store", metavar="PATH", help="Folder of the store, as before the command.", show_default=False),
 ]
 Collection = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.", show_default=False)]
+
+#: How windows are chosen, as `rcc_integrations.reader.window_ranker.Routing` has it.
+Routing = Annotated[
+    Literal["both", "memory", "words"],
+    typer.Option("--routing", help="Choose windows by memory and words, by memory, or by shared words alone."),
+]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from filelock import FileLock
 
-from rcc_integrations.errors import ConfigError
+from rcc_integrations.errors import ConfigError, StoreError
 from rcc_integrations.memory.names import is_key
 
 #: Rises when older code can no longer read the files; an index of another version is made anew.
@@ -25,6 +25,10 @@ FORMAT: Final = 1
 _ENTRY: Final = struct.Struct("<32sQIQ")
 _SEAL: Final = struct.Struct("<Q")
 _SIZE: Final = _ENTRY.size + _SEAL.size
+
+#: The most bytes of a header, and of all entries: files beyond that were not made here and count as missing.
+_MAX_HEADER: Final = 1 << 12
+_MAX_ENTRIES: Final = 1 << 31
 
 #: Codes of windows that no document has any more may take this share of the file before it is written anew.
 _WASTE: Final = 0.5
@@ -125,10 +129,16 @@ class RoutingIndex:
 
         Raises:
             ConfigError: Codes are of another width or kind, or a key is none.
-            OSError: They cannot be written; what was there before stays.
+            StoreError: They cannot be written; what was there before stays.
         """
         for key, each in codes.items():
-            if not is_key(key) or each.dtype != np.int8 or each.ndim != 2 or not len(each) or each.shape[1] != self.width:
+            if (
+                not is_key(key)
+                or each.dtype != np.int8
+                or each.ndim != 2
+                or not len(each)
+                or each.shape[1] != self.width
+            ):
                 raise ConfigError(
                     f"Routing codes must be int8 of shape (entries, {self.width}); for {key!r:.20} they are "
                     f"{each.dtype} of shape {each.shape}."
@@ -141,12 +151,15 @@ class RoutingIndex:
                 row += len(each)
             self.codes = np.concatenate([self.codes, *fresh.values()])
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._lock():
-            self.refresh()
-            if self._generation is None:
-                self._begin(_generations(self._folder) + 1)
-            self._append({key: codes[key] for key in self.missing(list(codes))})
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                self.refresh()
+                if self._generation is None:
+                    self._begin(_generations(self._folder) + 1)
+                self._append({key: codes[key] for key in self.missing(list(codes))})
+        except OSError as error:
+            raise StoreError(f"The routing index in {self._folder} cannot be written: {error}.") from error
         self.refresh()
 
     def compact(self, live: Collection[str]) -> bool:
@@ -193,7 +206,8 @@ class RoutingIndex:
         """Return the header, or `None` if there is no index, or one of another maker, width or format."""
         assert self._folder is not None
         try:
-            header = json.loads((self._folder / "header.json").read_text("utf-8"))
+            with (self._folder / "header.json").open("rb") as file:
+                header = json.loads(file.read(_MAX_HEADER))
         except (OSError, ValueError, RecursionError):
             return None
         wanted = {"format": FORMAT, "made_by": self.made_by, "width": self.width}
@@ -202,8 +216,9 @@ class RoutingIndex:
 
     def _entries(self, generation: int) -> bytes:
         """Return the whole entries that were written so far."""
+        path = self._file("entries", generation)
         try:
-            data = self._file("entries", generation).read_bytes()
+            data = path.read_bytes() if path.stat().st_size <= _MAX_ENTRIES else b""
         except OSError:
             return b""
         return data[: len(data) // _SIZE * _SIZE]

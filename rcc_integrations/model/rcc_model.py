@@ -29,12 +29,12 @@ from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.prefix_builder import PrefixBuilder
+from rcc_integrations.model.question_states import question_states
+from rcc_integrations.model.routing_head import RoutingHead
 from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.model.tokens import Tokens
 from rcc_integrations.model.windows import Window
 
-#: The most tokens of a question by which windows are found.
-_ROUTED_TOKENS = 192
 #: Tokens of padded windows that go through the encoder in one batch.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -268,42 +268,25 @@ class RCCModel(nn.Module):
         """Run the encoder over one batch of windows; see `Compressor.encode`."""
         return self._compressor.encode(windows, ratio, final_level=final_level)
 
-    def window_codes(self, memory: Memory, ratio: int) -> np.ndarray:
-        """Return the codes by which questions find a window; needs `parts.routing`.
+    def routing_head(self, ratio: int) -> RoutingHead | None:
+        """Return what finds windows by their memories at a ratio; `None` if the model has nothing that does."""
+        return self.parts.routing_head(self.layout(ratio))
 
-        Args:
-            memory: Of the window, as `compress` returns it.
-            ratio: The ratio that it was made at.
+    def question_codes(self, question: str, head: RoutingHead) -> tuple[np.ndarray, np.ndarray]:
+        """Return a question as it is compared with the codes of windows.
 
-        Returns:
-            int8, shape (entries, width).
-        """
-        assert self.parts.routing is not None
-        return self.parts.routing.stored(memory, self.layout(ratio))
-
-    def question_codes(self, question: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return a question as it is compared with codes of windows; needs `parts.routing`.
-
-        The decoder reads the question behind its opening, without memory, as far as the highest layer that the
-        routing head looks at.
+        The decoder reads the question without memory, as far as the highest layer that the routing head looks at.
 
         Args:
             question: The question; of a long one the end.
+            head: A routing head of this model.
 
         Returns:
-            Codes of shape (tokens, width) and weights of shape (tokens,), float32; see `QuestionCodes`.
+            Codes of shape (tokens, width) and weights of shape (tokens,), float32, as `QuestionCodes` has them.
         """
-        head = self.parts.routing
-        assert head is not None
-        ids = self.token_ids(question.strip())[-_ROUTED_TOKENS:]
-        before = self.config.question_template.partition("{question}")[0]
-        front = [*self.token_ids(self.config.prefix_text, special=True), *self.token_ids(before, special=True)]
-        self._check_ids([ids])
-        sources = torch.arange(len(front), len(front) + len(ids)).expand(1, len(head.question_levels), -1)
-        read = torch.tensor([[*front, *ids]], device=self.device)
         with self._lock, torch.no_grad():
-            states = encode_slots(self._decoder_family, read, sources.to(self.device), head.question_levels)
-        return head.asked(states[:, 0].transpose(0, 1).flatten(1))
+            (states,) = question_states(self.decoder, self.tokens, [question], head.question_levels)
+            return head.asked(states)
 
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the clear text in front of every memory."""

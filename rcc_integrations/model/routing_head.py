@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rcc_integrations.errors import ConfigError, ModelError
-from rcc_integrations.model.folder import check_finite
 from rcc_integrations.model.fingerprint import weights_digest
+from rcc_integrations.model.folder import check_finite
 from rcc_integrations.model.kv import Memory
+from rcc_integrations.model.memory_spec import MemorySpec
 from rcc_integrations.model.slots import SlotLayout
 
 #: Name of the file in a model's folder.
@@ -66,6 +68,19 @@ class RoutingHead(nn.Module):
         self.weight = nn.Linear(len(self.question_levels) * hidden, 1)
         self.register_buffer("mixture", torch.tensor([1.0, 0.0, 0.0, 0.0]))
 
+    @classmethod
+    def of(cls, spec: MemorySpec, levels: Sequence[int], question_levels: Sequence[int], width: int) -> RoutingHead:
+        """Return an untrained head for a model's memories.
+
+        Args:
+            spec: Of the memories.
+            levels: As in the constructor.
+            question_levels: As in the constructor.
+            width: As in the constructor.
+        """
+        memory_width = spec.hidden if spec.config.injection == "residual" else spec.heads * spec.width
+        return cls(levels, question_levels, memory_width, spec.hidden, width)
+
     @property
     def id(self) -> str:
         """Hash over everything that codes of windows depend on, 32 hex digits."""
@@ -112,10 +127,14 @@ class RoutingHead(nn.Module):
 
     def stored(self, memory: Memory, layout: SlotLayout) -> np.ndarray:
         """Return the codes of a memory as they are stored: int8, shape (entries, width)."""
+        return self.quantised(self.features(memory, layout))
+
+    def quantised(self, features: Tensor) -> np.ndarray:
+        """Return codes as they are stored; see `stored`."""
         with torch.no_grad():
-            codes = self.entry_codes(self.features(memory, layout).to(self.key.weight.device))
-            found: np.ndarray = (codes * SCALE).round().clamp(-127, 127).to("cpu", torch.int8).numpy()
-        return found
+            codes = self.entry_codes(features.to(self.key.weight.device).float())
+            quantised: np.ndarray = (codes * SCALE).round().clamp(-127, 127).to("cpu", torch.int8).numpy()
+        return quantised
 
     def asked(self, states: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return a question as it is compared with stored codes: codes in units of these, and weights of sum 1."""
@@ -123,54 +142,61 @@ class RoutingHead(nn.Module):
             codes, weights = self.question_codes(states.to(self.key.weight.device))
             return (codes / SCALE).cpu().numpy(), (weights / weights.sum()).cpu().numpy()
 
-    def save(self, folder: Path) -> None:
-        """Write the head into a model's folder."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        metadata = {
-            "format": str(FORMAT),
-            "levels": json.dumps(self.levels),
-            "question_levels": json.dumps(self.question_levels),
-        }
-        save_file(tensors, folder / FILE, metadata)
 
-    @classmethod
-    def load(cls, folder: Path, *, levels: int, hidden: int, memory_width: int) -> RoutingHead | None:
-        """Read the head of a model's folder.
+def save_heads(folder: Path, heads: Sequence[RoutingHead]) -> None:
+    """Write routing heads into a model's folder; those that were there are replaced.
 
-        Args:
-            folder: The folder.
-            levels: Layers of the decoder.
-            hidden: Width of its states.
-            memory_width: Components of an entry of a memory at one level.
-
-        Returns:
-            The head; `None` if the folder has none, or one of another format: windows are then found by words.
-
-        Raises:
-            ModelError: If the file does not fit the model.
-        """
-        path = folder / FILE
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, "pt") as opened:
-                metadata = opened.metadata() or {}
-                if metadata.get("format") != str(FORMAT):
-                    return None
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            of_memory, of_question = (_levels(metadata[name], levels) for name in ("levels", "question_levels"))
-            head = cls(of_memory, of_question, memory_width, hidden, int(tensors["key.weight"].shape[0]))
-            head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
-            raise ModelError(f"{path} does not hold a routing head of this model: {error}") from error
-        check_finite(head.state_dict(), str(path))
-        return head.eval().requires_grad_(False)
+    Args:
+        folder: The folder.
+        heads: The heads; without any, the file is removed.
+    """
+    if not heads:
+        (folder / FILE).unlink(missing_ok=True)
+        return
+    tensors = {f"{number}.{name}": tensor.detach().cpu().contiguous()
+               for number, head in enumerate(heads) for name, tensor in head.state_dict().items()}  # fmt: skip
+    settings = [{"levels": head.levels, "question_levels": head.question_levels} for head in heads]
+    fresh = folder / f"{FILE}.tmp"
+    save_file(tensors, fresh, {"format": str(FORMAT), "heads": json.dumps(settings)})
+    os.replace(fresh, folder / FILE)
 
 
-def _levels(text: str, most: int) -> list[int]:
-    levels = json.loads(text)
+def load_heads(folder: Path, spec: MemorySpec) -> list[RoutingHead]:
+    """Read the routing heads of a model's folder.
+
+    Args:
+        folder: The folder.
+        spec: Of the model's memories.
+
+    Returns:
+        The heads; none if the folder has none, or has them in another format: windows are then found by words.
+
+    Raises:
+        ModelError: If the file does not fit the model.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("format") != str(FORMAT):
+                return []
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        heads = []
+        for number, settings in enumerate(json.loads(metadata["heads"])):
+            own = {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
+            of_memory, of_question = (_levels(settings[name], spec.levels) for name in ("levels", "question_levels"))
+            head = RoutingHead.of(spec, of_memory, of_question, len(own["key.weight"]))
+            head.load_state_dict(own)
+            check_finite(head.state_dict(), str(path))
+            heads.append(head.eval().requires_grad_(False))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise ModelError(f"{path} does not hold routing heads of this model: {error}") from error
+    return heads
+
+
+def _levels(levels: object, most: int) -> list[int]:
     if not isinstance(levels, list) or not all(type(level) is int and 0 <= level < most for level in levels):
-        raise ValueError(f"levels must be numbers from 0 to {most - 1}: {text:.80}")
+        raise ValueError(f"levels must be a list of numbers from 0 to {most - 1}: {levels!r:.80}")
     return levels
-
-

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
+    BlobsMissingError,
     EmptyCollectionError,
     FingerprintMismatchError,
+    StoreError,
     UnknownCollectionError,
 )
-from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer, Source
@@ -30,9 +34,11 @@ from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.routing_indices import RoutingIndices
 from rcc_integrations.reader.sources import Readable, as_sources
 from rcc_integrations.reader.ticket import Ticket
-from rcc_integrations.reader.window_ranker import Routing, WindowRanker
+from rcc_integrations.reader.window_ranker import WindowRanker
+from rcc_integrations.routing.route import Routing
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -62,7 +68,8 @@ class RCCReader:
         self._lock = threading.RLock()
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
-        self._ranker = WindowRanker(store, lambda: self.model)
+        self._indices = RoutingIndices(store, lambda: self.model)
+        self._ranker = WindowRanker(self._indices, lambda: self.model)
         self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self._ranker)
         self._batcher = Batcher(self._engine)
 
@@ -185,7 +192,8 @@ class RCCReader:
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
-            return Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            ingester = Ingester(self.store, model, record, made_at, tell, partial(self._index, record))
+            return ingester.add(sources, skip=skip_unreadable)
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
         """Remove documents, all of them at one instant or none.
@@ -384,6 +392,15 @@ class RCCReader:
         scores = self._ranker.scorer(view, query, numbers, routing)()
         ranked = sorted((number for number in numbers if scores[number] > 0), key=lambda number: -scores[number])
         return [view.source(number, float(scores[number])) for number in ranked[: max(k, 0)]]
+
+    def _index(self, record: CollectionRecord, windows: Sequence[WindowRecord]) -> None:
+        """Add windows to a collection's routing index; without it the documents are there all the same."""
+        try:
+            self._indices.complete(record, windows)
+        except BlobsMissingError:
+            pass  # removed again meanwhile
+        except StoreError as error:
+            warnings.warn(f"{error} It is completed when the collection is next asked.", stacklevel=2)
 
     def _find(self, collection: str) -> CollectionRecord | None:
         try:

@@ -9,6 +9,7 @@ from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.reader.observer import StepCallback
 from rcc_integrations.reader.prompt import Turn, merged
+from rcc_integrations.routing.route import ROUTINGS, Routing
 
 #: Options of `RCCReader.ask` that are a request's own.
 _OWN = ("grammar", "sources", "grounded", "expand", "min_confidence", "routing")
@@ -83,6 +84,8 @@ class Request:
         least = self.min_confidence
         if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least <= 1:
             raise ConfigError(f"min_confidence must be a number from 0 to 1; it is {least!r}.")
+        if self.routing not in ROUTINGS:
+            raise ConfigError(f"routing must be one of {', '.join(ROUTINGS)}; it is {self.routing!r}.")
         free = self.grammar is None and bool(self.parts)
         if self.grounded and not free:
             raise ConfigError(

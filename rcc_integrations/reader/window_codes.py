@@ -13,19 +13,21 @@ from rcc_integrations.memory.quantization import decode
 from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.model.rcc_model import RCCModel
+from rcc_integrations.model.routing_head import RoutingHead
 
 #: Windows whose codes are handed on at once: an interrupted run keeps those before.
 _BATCH = 256
 
 
 def read_codes(
-    store: MemoryStore, model: RCCModel, windows: Sequence[WindowRecord], ratio: int
+    store: MemoryStore, model: RCCModel, head: RoutingHead, windows: Sequence[WindowRecord], ratio: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Make the codes of windows from their stored memories, never from text: codes do not depend on who makes them.
 
     Args:
         store: Where the memories are.
-        model: The model that made them, with a routing head.
+        model: The model that made them.
+        head: Its routing head for these memories.
         windows: Their records.
         ratio: The ratio that they were made at.
 
@@ -46,5 +48,5 @@ def read_codes(
         codes = {}
         for window, count, stored in zip(batch, entries, blobs, strict=True):
             check_blob(stored, spec, entries=count)
-            codes[window.key] = model.window_codes(decode(stored, torch.float32), ratio)
+            codes[window.key] = head.stored(decode(stored, torch.float32), layout)
         yield codes

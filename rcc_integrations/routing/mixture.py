@@ -29,17 +29,30 @@ def mixed_scores(
     chosen = np.asarray(numbers, np.int64)
     if not len(chosen):
         return scores
-    logits = _logits(mixture[0], mixture[2], memory[chosen], owners[chosen])
-    if words is not None and (best := float(words[chosen].max())) > 0:
-        logits += _logits(mixture[1], mixture[3], words[chosen] / best, owners[chosen])
-    powers = np.exp(logits - logits.max())
+    parts = score_parts(owners[chosen], memory[chosen], None if words is None else words[chosen])
+    logits = sum(weight * part for weight, part in zip(mixture, parts, strict=True))
+    powers = np.exp(logits - np.max(logits))
     scores[chosen] = powers / powers.sum()
     return scores
 
 
-def _logits(own: float, document: float, scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def score_parts(owners: np.ndarray, memory: np.ndarray, words: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Return what the logits of windows are made of, in the order of a mixture's weights.
+
+    Args:
+        owners: The document of every window, ascending, shape (windows,).
+        memory: Scores by memory, shape (windows,).
+        words: Scores by words, shape (windows,); `None` for none.
+
+    Returns:
+        Four arrays of shape (windows,).
+    """
+    best = 0.0 if words is None else float(words.max())
+    scaled = words / best if words is not None and best > 0 else np.zeros_like(memory)
+    return memory, scaled, _of_document(owners, memory), _of_document(owners, scaled)
+
+
+def _of_document(owners: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return for every window the best score in its document."""
     firsts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
-    best = np.maximum.reduceat(scores, firsts)
-    spread = np.repeat(best, np.diff(np.r_[firsts, len(scores)]))
-    logits: np.ndarray = own * scores + document * spread
-    return logits
+    return np.repeat(np.maximum.reduceat(scores, firsts), np.diff(np.r_[firsts, len(scores)]))

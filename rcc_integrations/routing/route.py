@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
+
+#: How windows are chosen: by memory and words, by memory alone, or by shared words alone.
+Routing = Literal["both", "memory", "words"]
+ROUTINGS: tuple[str, ...] = get_args(Routing)
 
 
 @dataclass(frozen=True)
