@@ -262,12 +262,6 @@ class RCCModel(nn.Module):
         """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
         return self._compressor.inject(states, ratio)
 
-    def encode(
-        self, windows: Sequence[Sequence[int]], ratio: int, *, final_level: bool = False
-    ) -> tuple[torch.Tensor, list[int]]:
-        """Run the encoder over one batch of windows; see `Compressor.encode`."""
-        return self._compressor.encode(windows, ratio, final_level=final_level)
-
     def routing_head(self, ratio: int) -> RoutingHead | None:
         """Return what finds windows by their memories at a ratio; `None` if the model has nothing that does."""
         return self.parts.routing_head(self.layout(ratio))

@@ -36,7 +36,7 @@ def test_golden_case(published, case):
         ids = ids[-2048:] + ids  # the extra window that the released code puts in front
     windows = fill_published(2048, ids)
     with torch.no_grad():
-        states, counts = published.encode(windows, 32, final_level=True)
+        states, counts = published._compressor.encode(windows, 32, final_level=True)
     states = states.flatten(1, 2).transpose(0, 1)
     assert sum(counts) == case["slots"]
     torch.testing.assert_close(states[::8], expected[f"{case['name']}.memory_every8th"], atol=1e-4, rtol=0)
