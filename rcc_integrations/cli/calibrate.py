@@ -50,7 +50,7 @@ def calibrate(
     routing_documents: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many documents to compose for routing, beside --data.")
     ] = 400,
-    routing_steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps of a routing head.")] = 1500,
+    routing_steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps of a routing head.")] = 900,
     ratio: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Compression ratio of the confidence; the model's own if not given."),
@@ -67,7 +67,7 @@ def calibrate(
     \b
     Examples:
       rcc calibrate runs/mine/model
-      rcc calibrate runs/mine/model --only routing --data questions.jsonl --routing-steps 3000
+      rcc calibrate runs/mine/model --only routing --data questions.jsonl --routing-steps 1500
       rcc --base Qwen/Qwen3-0.6B calibrate models/qwen3
     """  # noqa: D301
     settings = Settings.of(context, None)

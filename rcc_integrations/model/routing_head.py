@@ -39,37 +39,47 @@ class RoutingHead(nn.Module):
 
     An entry's code is a linear map of its memory (the keys of some levels, not rotated; with `residual` injection the
     states); a question token's code is a linear map of the decoder's state at some layer, read without memory in
-    front. Both have length 1. Trained with a contrastive loss, see `rcc_integrations.training.routing`.
+    front. Codes have several parts of length 1, each from maps of its own: what one of them overlooks another may
+    find. Trained with a contrastive loss, see `rcc_integrations.training.routing_trainer`.
 
     Args:
         levels: The memory levels that codes are made of, ascending.
         question_levels: The decoder layers whose inputs question tokens are mapped from, ascending.
         memory_width: Components of an entry of one level.
         hidden: Width of the decoder's states.
-        width: Components of a code: bytes an entry in the index.
+        width: Components of a code: bytes of an entry in the index.
+        parts: Parts of a code.
 
     Raises:
         ConfigError: If a number is out of its range.
     """
 
     def __init__(
-        self, levels: Sequence[int], question_levels: Sequence[int], memory_width: int, hidden: int, width: int = 48
+        self,
+        levels: Sequence[int],
+        question_levels: Sequence[int],
+        memory_width: int,
+        hidden: int,
+        width: int = 96,
+        parts: int = 2,
     ) -> None:
         super().__init__()
         self.levels, self.question_levels = tuple(levels), tuple(question_levels)
         for name, given in (("levels", self.levels), ("question_levels", self.question_levels)):
             if not given or sorted(set(given)) != list(given) or given[0] < 0:
                 raise ConfigError(f"{name} of a routing head must be ascending numbers from 0; they are {given}.")
-        if width < 1:
-            raise ConfigError(f"The width of routing codes must be at least 1; it is {width!r}.")
-        self.width = width
+        if parts < 1 or width < 1 or width % parts:
+            raise ConfigError(f"A routing code of {width!r} components cannot have {parts!r} equal parts.")
+        self.width, self.parts = width, parts
         self.key = nn.Linear(len(self.levels) * memory_width, width)
         self.question = nn.Linear(len(self.question_levels) * hidden, width)
-        self.weight = nn.Linear(len(self.question_levels) * hidden, 1)
+        self.weight = nn.Linear(len(self.question_levels) * hidden, parts)
         self.register_buffer("mixture", torch.tensor([1.0, 0.0, 0.0, 0.0]))
 
     @classmethod
-    def of(cls, spec: MemorySpec, levels: Sequence[int], question_levels: Sequence[int], width: int) -> RoutingHead:
+    def of(
+        cls, spec: MemorySpec, levels: Sequence[int], question_levels: Sequence[int], width: int = 96, parts: int = 2
+    ) -> RoutingHead:
         """Return an untrained head for a model's memories.
 
         Args:
@@ -77,14 +87,15 @@ class RoutingHead(nn.Module):
             levels: As in the constructor.
             question_levels: As in the constructor.
             width: As in the constructor.
+            parts: As in the constructor.
         """
         memory_width = spec.hidden if spec.config.injection == "residual" else spec.heads * spec.width
-        return cls(levels, question_levels, memory_width, spec.hidden, width)
+        return cls(levels, question_levels, memory_width, spec.hidden, width, parts)
 
     @property
     def id(self) -> str:
         """Hash over everything that codes of windows depend on, 32 hex digits."""
-        settings = json.dumps([FORMAT, self.levels, self.width, SCALE])
+        settings = json.dumps([FORMAT, self.levels, self.width, self.parts, SCALE])
         maps = weights_digest((name, tensor) for name, tensor in self.key.named_parameters())
         return hashlib.blake2b(f"{settings}:{maps}".encode(), digest_size=16).hexdigest()
 
@@ -113,17 +124,21 @@ class RoutingHead(nn.Module):
         return memory["key"][chosen].permute(2, 0, 1, 3).flatten(1).float()
 
     def entry_codes(self, features: Tensor) -> Tensor:
-        """Return codes of length 1, shape (entries, width)."""
-        return functional.normalize(self.key(features), dim=-1)
+        """Return codes whose parts have length 1, shape (entries, parts, width of a part)."""
+        return functional.normalize(self.key(features).unflatten(-1, (self.parts, -1)), dim=-1)
 
     def question_codes(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Return codes of length 1, shape (tokens, width), and how much each token says, shape (tokens,), above 0.
+        """Return codes whose parts have length 1, and how much each token says in each part, above 0.
 
         Args:
             states: The decoder's states at a question's tokens, shape (tokens, question levels · hidden).
+
+        Returns:
+            Codes of shape (tokens, parts, width of a part), weights of shape (tokens, parts).
         """
         states = states.float()
-        return functional.normalize(self.question(states), dim=-1), functional.softplus(self.weight(states)[..., 0])
+        codes = functional.normalize(self.question(states).unflatten(-1, (self.parts, -1)), dim=-1)
+        return codes, functional.softplus(self.weight(states))
 
     def stored(self, memory: Memory, layout: SlotLayout) -> np.ndarray:
         """Return the codes of a memory as they are stored: int8, shape (entries, width)."""
@@ -132,15 +147,25 @@ class RoutingHead(nn.Module):
     def quantised(self, features: Tensor) -> np.ndarray:
         """Return codes as they are stored; see `stored`."""
         with torch.no_grad():
-            codes = self.entry_codes(features.to(self.key.weight.device).float())
+            codes = self.entry_codes(features.to(self.key.weight.device).float()).flatten(1)
             quantised: np.ndarray = (codes * SCALE).round().clamp(-127, 127).to("cpu", torch.int8).numpy()
         return quantised
 
     def asked(self, states: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return a question as it is compared with stored codes: codes in units of these, and weights of sum 1."""
+        """Return a question as it is compared with stored codes.
+
+        Args:
+            states: As in `question_codes`.
+
+        Returns:
+            Codes in units of the stored ones, shape (tokens · parts, width), float32: each part of a token stands
+            alone, the others 0; and weights of sum 1, shape (tokens · parts,).
+        """
         with torch.no_grad():
             codes, weights = self.question_codes(states.to(self.key.weight.device))
-            return (codes / SCALE).cpu().numpy(), (weights / weights.sum()).cpu().numpy()
+            alone = torch.einsum("tpc,pq->tpqc", codes, torch.eye(self.parts, device=codes.device))
+            shares = weights / weights.sum(0) / self.parts
+            return (alone.flatten(2).flatten(0, 1) / SCALE).cpu().numpy(), shares.flatten().cpu().numpy()
 
 
 def save_heads(folder: Path, heads: Sequence[RoutingHead]) -> None:
@@ -155,7 +180,7 @@ def save_heads(folder: Path, heads: Sequence[RoutingHead]) -> None:
         return
     tensors = {f"{number}.{name}": tensor.detach().cpu().contiguous()
                for number, head in enumerate(heads) for name, tensor in head.state_dict().items()}  # fmt: skip
-    settings = [{"levels": head.levels, "question_levels": head.question_levels} for head in heads]
+    settings = [{"levels": head.levels, "question_levels": head.question_levels, "parts": head.parts} for head in heads]
     fresh = folder / f"{FILE}.tmp"
     save_file(tensors, fresh, {"format": str(FORMAT), "heads": json.dumps(settings)})
     os.replace(fresh, folder / FILE)
@@ -187,11 +212,11 @@ def load_heads(folder: Path, spec: MemorySpec) -> list[RoutingHead]:
         for number, settings in enumerate(json.loads(metadata["heads"])):
             own = {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
             of_memory, of_question = (_levels(settings[name], spec.levels) for name in ("levels", "question_levels"))
-            head = RoutingHead.of(spec, of_memory, of_question, len(own["key.weight"]))
+            head = RoutingHead.of(spec, of_memory, of_question, len(own["key.weight"]), int(settings["parts"]))
             head.load_state_dict(own)
             check_finite(head.state_dict(), str(path))
             heads.append(head.eval().requires_grad_(False))
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} does not hold routing heads of this model: {error}") from error
     return heads
 

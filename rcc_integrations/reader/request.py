@@ -12,7 +12,7 @@ from rcc_integrations.reader.prompt import Turn, merged
 from rcc_integrations.routing.route import ROUTINGS, Routing
 
 #: Options of `RCCReader.ask` that are a request's own.
-_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence", "routing")
+_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence", "routing", "vote")
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ class Request:
         expand: So many of the windows that fit the question best are read in clear instead of from memory.
         min_confidence: Answer `not stated` if the answer's confidence is below this.
         routing: How windows are chosen: by `both` memory and words, by `memory` or by `words` alone.
+        vote: Answer from each of so many of the windows that fit best on its own, in one batch, and take the answer
+            that the decoder and the router together are surest of; 0 to read windows beside one another.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
-        ConfigError: If the question is empty, `sources` or `expand` is not a whole number from 0, `min_confidence` not
-            a number from 0 to 1, or if what is grounded or has a least confidence has a grammar too, or no collection.
+        ConfigError: If the question is empty, `sources`, `expand` or `vote` is not a whole number from 0,
+            `min_confidence` not a number from 0 to 1, `routing` not known, or if options do not go together.
     """
 
     question: str
@@ -73,12 +75,13 @@ class Request:
     expand: int = 0
     min_confidence: float = 0.0
     routing: Routing = "both"
+    vote: int = 0
     on_step: StepCallback | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):
             raise ConfigError(f"The question is empty: {self.question!r}.")
-        for name, count in (("sources", self.sources), ("expand", self.expand)):
+        for name, count in (("sources", self.sources), ("expand", self.expand), ("vote", self.vote)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 raise ConfigError(f"{name} must be a whole number of at least 0; it is {count!r}.")
         least = self.min_confidence
@@ -87,6 +90,11 @@ class Request:
         if self.routing not in ROUTINGS:
             raise ConfigError(f"routing must be one of {', '.join(ROUTINGS)}; it is {self.routing!r}.")
         free = self.grammar is None and bool(self.parts)
+        if self.vote and not (free and not self.expand):
+            raise ConfigError(
+                "vote compares answers from single windows by their confidence: it needs a collection, and goes "
+                "without a grammar and expand."
+            )
         if self.grounded and not free:
             raise ConfigError(
                 "A grounded answer is held to the texts in memory: it needs a collection, and takes no grammar beside."

@@ -78,7 +78,7 @@ class WindowSelector:
                     f"Collections {selections[0].view.record.name!r} and {part.collection!r} were made at different "
                     "ratios; memories of the two cannot stand beside one another."
                 )
-            limit = part.max_windows or model.config.max_windows
+            limit = request.vote or part.max_windows or model.config.max_windows
             numbers = _candidates(part, view)
             score = self._ranker.scorer(view, request.question, numbers, request.routing)
             route = choose_windows(score, numbers, view.slots, room, limit)
@@ -134,6 +134,22 @@ def expand_best(selections: Sequence[SelectedWindows], count: int) -> list[Selec
     best = {(part, number) for _, part, _, number in ranked[:count]}
     return [replace(each, expanded=frozenset(number for number in each.route.chosen if (part, number) in best))
             for part, each in enumerate(selections)]  # fmt: skip
+
+
+def single_windows(selections: Sequence[SelectedWindows], count: int) -> list[SelectedWindows]:
+    """Return the windows that fit a question best, each on its own, best first.
+
+    Args:
+        selections: The windows of each part.
+        count: The most windows.
+    """
+    ranked = sorted(
+        (-float(each.route.scores[number]), part, number)
+        for part, each in enumerate(selections)
+        for number in each.route.chosen
+    )
+    return [replace(selections[part], route=Route((number,), selections[part].route.score))
+            for _, part, number in ranked[:count]]  # fmt: skip
 
 
 def _candidates(part: Part, view: CollectionView) -> Sequence[int]:

@@ -50,7 +50,7 @@ def fit_routing(
     samples: Sequence[Sample],
     *,
     settings: RoutingSettings | None = None,
-    width: int = 48,
+    width: int = 96,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[FittedRouting]:
     """Train the routing heads of a model, one for each group of ratios whose memories share their levels.
@@ -71,14 +71,31 @@ def fit_routing(
     Raises:
         DataError: If too few documents have questions.
     """
+    settings = settings or RoutingSettings()
     fitted: list[FittedRouting] = []
-    for ratio in sorted({model.config.ratio, *model.config.ratios}, key=lambda ratio: ratio != model.config.ratio):
-        if not any(each.head.fits(model.layout(ratio)) for each in fitted):
-            fitted.append(_fit(model, samples, ratio, settings or RoutingSettings(), width, report))
-    ratios = sorted({model.config.ratio, *model.config.ratios})
+    read: _Read | None = None
+    ratios = sorted({model.config.ratio, *model.config.ratios}, key=lambda ratio: ratio != model.config.ratio)
+    for ratio in ratios:
+        if any(each.head.fits(model.layout(ratio)) for each in fitted):
+            continue
+        question_level = round(_QUESTION_DEPTH * model.levels)
+        levels = memory_levels(model, model.layout(ratio))
+        head = RoutingHead.of(model.spec, levels, (question_level,), width).to(model.device)
+        # With focused placement an entry of a level is the same at every ratio, so that nothing is read twice.
+        if read is not None and model.config.placement == "focused" and set(levels) <= set(read.head.levels):
+            read = _Read(
+                head, *([each.of_levels(read.head, head) for each in part] for part in (read.train, read.test))
+            )
+        else:
+            read = _Read.of(model, head, samples, ratio, report)
+        RoutingTrainer(head, read.train, settings, report).run()
+        questions = score_questions(head, read.test)
+        fit_mixture(head, questions)
+        by_words = _recall(questions, (0.0, 1.0, 0.0, 0.0))
+        fitted.append(FittedRouting(head, (), len(questions), _recall(questions, head.mixture.tolist()), by_words))
     fitted.sort(key=lambda each: -len(each.head.levels))
-    served = {ratio: next(each for each in fitted if each.head.fits(model.layout(ratio))) for ratio in ratios}
-    return [replace(each, ratios=tuple(ratio for ratio in ratios if served[ratio] is each)) for each in fitted]
+    served = {ratio: next(each for each in fitted if each.head.fits(model.layout(ratio))) for ratio in sorted(ratios)}
+    return [replace(each, ratios=tuple(ratio for ratio in served if served[ratio] is each)) for each in fitted]
 
 
 def memory_levels(model: RCCModel, layout: SlotLayout) -> tuple[int, ...]:
@@ -95,44 +112,38 @@ def memory_levels(model: RCCModel, layout: SlotLayout) -> tuple[int, ...]:
     return tuple(sorted({round(level) for level in np.linspace(low, high, _MOST_LEVELS)} & set(layout.levels)))
 
 
-def _fit(
-    model: RCCModel,
-    samples: Sequence[Sample],
-    ratio: int,
-    settings: RoutingSettings,
-    width: int,
-    report: Callable[[str], None],
-) -> FittedRouting:
-    question_level = round(_QUESTION_DEPTH * model.levels)
-    head = RoutingHead.of(model.spec, memory_levels(model, model.layout(ratio)), (question_level,), width)
-    head.to(model.device)
-    tasks: dict[str, dict[bool, list[Sample]]] = {}
-    for sample in samples:
-        if any(question.answers[0] != NOT_STATED for question in sample.questions):
-            held = split_of(sample.text) == "validation"
-            tasks.setdefault(sample.task, {True: [], False: []})[held].append(sample)
-    parts = {held: [each[held] for each in tasks.values() if len(each[held]) > 1] for held in (False, True)}
-    if not parts[False] or not parts[True]:
-        raise DataError(
-            f"{len(samples)} documents are too few to fit a routing head and to hold an eighth of them back: give more "
-            "(command line: --routing-documents)."
-        )
-    done = 0
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What a head is trained on, and what is held back."""
 
-    def tell(count: int) -> None:
-        nonlocal done
-        if (done + count) // 1000 > done // 1000:
-            report(f"routing, ratio {ratio}: {done + count} windows and questions read")
-        done += count
+    head: RoutingHead
+    train: list[RoutingFeatures]
+    test: list[RoutingFeatures]
 
-    train, test = ([RoutingFeatures.read(model, head, each, ratio, tell) for each in parts[held]]
-                   for held in (False, True))  # fmt: skip
-    RoutingTrainer(head, train, settings, report).run()
-    questions = score_questions(head, test)
-    fit_mixture(head, questions)
-    return FittedRouting(
-        head, (), len(questions), _recall(questions, head.mixture.tolist()), _recall(questions, (0.0, 1.0, 0.0, 0.0))
-    )
+    @classmethod
+    def of(
+        cls, model: RCCModel, head: RoutingHead, samples: Sequence[Sample], ratio: int, report: Callable[[str], None]
+    ) -> _Read:
+        tasks: dict[str, dict[bool, list[Sample]]] = {}
+        for sample in samples:
+            if any(question.answers[0] != NOT_STATED for question in sample.questions):
+                held = split_of(sample.text) == "validation"
+                tasks.setdefault(sample.task, {True: [], False: []})[held].append(sample)
+        parts = [[each[held] for each in tasks.values() if len(each[held]) > 1] for held in (False, True)]
+        if not all(parts):
+            raise DataError(
+                f"{len(samples)} documents are too few to fit a routing head and to hold an eighth of them back: give "
+                "more (command line: --routing-documents)."
+            )
+        done = 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            if (done + count) // 1000 > done // 1000:
+                report(f"routing, ratio {ratio}: {done + count} windows and questions read")
+            done += count
+
+        return cls(head, *([RoutingFeatures.read(model, head, each, ratio, tell) for each in part] for part in parts))
 
 
 def _recall(questions: Sequence[ScoredQuestion], weights: Sequence[float]) -> tuple[float, float, float]:

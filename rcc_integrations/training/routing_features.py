@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -99,6 +99,17 @@ class RoutingFeatures:
         read._read_questions(model, head, tell)
         read._find_hard()
         return read
+
+    def of_levels(self, wider: RoutingHead, head: RoutingHead) -> RoutingFeatures:
+        """Return the same for a head that reads fewer levels, where entries of a level are alike at all ratios.
+
+        Args:
+            wider: The head whose features these are.
+            head: The other; it reads questions as the first does.
+        """
+        each = head.key.in_features // len(head.levels)
+        columns = np.concatenate([np.arange(each) + each * wider.levels.index(level) for level in head.levels])
+        return replace(self, windows=[window[:, columns] for window in self.windows])
 
     def _read_questions(self, model: RCCModel, head: RoutingHead, tell: Callable[[int], None]) -> None:
         order = sorted(range(len(self.asked)), key=lambda number: len(self.asked[number]))

@@ -32,24 +32,29 @@ class RoutingSettings:
         hard: Windows of other documents, sharing many words with it, that are added for each question.
         learning_rate: At its highest; a cosine follows.
         weight_decay: Of AdamW.
+        dropout: Share of the features that a step leaves out, below 1: maps that rely on few of them fit composed
+            documents well and others badly.
         seed: Decides the order of everything.
 
     Raises:
         ConfigError: If a number is not above 0.
     """
 
-    steps: int = 1500
+    steps: int = 900
     documents: int = 24
     per_document: int = 2
     hard: int = 2
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.2
+    dropout: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "documents", "per_document", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0; it is {getattr(self, name)!r}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be from 0 to below 1; it is {self.dropout!r}.")
 
 
 class RoutingTrainer:
@@ -74,6 +79,7 @@ class RoutingTrainer:
     ) -> None:
         self._head, self._collections, self._report = head, collections, report
         self._settings = settings or RoutingSettings()
+        self._chance = np.random.default_rng(self._settings.seed)
         self._sharpness = nn.Parameter(torch.tensor(math.log(_SHARPNESS)))
         self._by_document: list[dict[int, list[int]]] = []
         for features in collections:
@@ -135,11 +141,17 @@ class RoutingTrainer:
         for row, question in enumerate(questions):
             right[row, [place[window] for window in features.answers[question] if window in place]] = True
         logits = self._sharpness.exp() * late_interaction(
-            self._head, [self._of_windows(features.windows[window]) for window in windows],
-            [self._of_questions(features.questions[question]) for question in questions],
+            self._head, self._thinned(self._of_windows, [features.windows[window] for window in windows]),
+            self._thinned(self._of_questions, [features.questions[question] for question in questions]),
         )  # fmt: skip
-        # Several windows may hold the answer: together they are to have all of the probability.
+        # Each part learns on its own. Several windows may hold the answer: together they are to have all probability.
         return -logits.log_softmax(-1).masked_fill(~right, -1e9).logsumexp(-1).mean()
+
+    def _thinned(self, scale: Scale, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Scale features and leave a share of them out, the same ones everywhere in a step."""
+        share = self._settings.dropout
+        kept = (self._chance.random(parts[0].shape[1]) >= share).astype(np.float32) / (1 - share)
+        return [scale(each) * kept for each in parts]
 
 
 def late_interaction(head: RoutingHead, windows: Sequence[np.ndarray], questions: Sequence[np.ndarray]) -> Tensor:
@@ -151,7 +163,7 @@ def late_interaction(head: RoutingHead, windows: Sequence[np.ndarray], questions
         questions: Features of each question, shape (tokens, features).
 
     Returns:
-        Weighted means of cosines, shape (questions, windows).
+        Weighted means of cosines, for each part of the codes, shape (parts, questions, windows).
     """
     device = head.key.weight.device
     codes = head.entry_codes(torch.from_numpy(np.concatenate(windows)).to(device).float())
@@ -160,14 +172,18 @@ def late_interaction(head: RoutingHead, windows: Sequence[np.ndarray], questions
     ends = counts.cumsum(0)
     # Rows of a window, its last one repeated up to the length of the longest.
     rows = torch.minimum((ends - counts)[:, None] + torch.arange(int(counts.max()), device=device), ends[:, None] - 1)
-    with torch.no_grad():
-        best = (asked @ codes.T)[:, rows.flatten()].view(len(asked), *rows.shape).argmax(-1)
-        taken = rows.gather(1, best.T).T
-    # Gradients flow through the entries that were taken alone, which is exact for a maximum and much faster.
-    cosines = torch.einsum("qd,qwd->qw", asked, codes[taken])
     of = torch.repeat_interleave(torch.tensor([len(each) for each in questions], device=device))
-    sums = cosines.new_zeros(len(questions), len(windows)).index_add(0, of, cosines * weights[:, None])
-    return sums / weights.new_zeros(len(questions)).index_add(0, of, weights)[:, None]
+    scores = []
+    for part in range(head.parts):
+        mine, theirs, weight = asked[:, part], codes[:, part], weights[:, part]
+        with torch.no_grad():
+            best = (mine @ theirs.T)[:, rows.flatten()].view(len(mine), *rows.shape).argmax(-1)
+            taken = rows.gather(1, best.T).T
+        # Gradients flow through the entries that were taken alone, which is exact for a maximum and much faster.
+        cosines = torch.einsum("qd,qwd->qw", mine, theirs[taken])
+        sums = cosines.new_zeros(len(questions), len(windows)).index_add(0, of, cosines * weight[:, None])
+        scores.append(sums / weight.new_zeros(len(questions)).index_add(0, of, weight)[:, None])
+    return torch.stack(scores)
 
 
 def start(head: RoutingHead) -> None:

@@ -32,8 +32,9 @@ def test_codes_are_the_nearest_int8_of_unit_vectors(form):
     assert features.shape == (model.layout(ratio).entries(21), head.key.in_features)
     codes = head.stored(memory, model.layout(ratio))
     assert codes.dtype == np.int8
-    unit = head.entry_codes(features).numpy()
-    assert np.linalg.norm(unit, axis=1) == pytest.approx(1)
+    parts = head.entry_codes(features)
+    assert parts.shape[1:] == (2, 8) and parts.norm(dim=-1).numpy() == pytest.approx(1)
+    unit = parts.flatten(1).numpy()
     inside = np.abs(unit) < 0.5
     assert np.abs(codes / 254 - unit)[inside].max() <= 0.5 / 254 + 1e-6
 
@@ -58,8 +59,11 @@ def test_a_questions_weights_sum_to_one_and_products_are_cosines():
     codes, weights = model.question_codes("Who approves leave?", head)
     assert weights.sum() == pytest.approx(1) and (weights > 0).all() and len(codes) == len(weights)
     assert np.linalg.norm(codes, axis=1) * 254 == pytest.approx(1)
+    # Each part of a token stands alone.
+    assert not codes[0::2, 8:].any() and not codes[1::2, :8].any()
+    assert weights[0::2].sum() == pytest.approx(0.5)
     long, _ = model.question_codes(TEXT * 20, head)
-    assert len(long) == 192
+    assert len(long) == 2 * 192
 
 
 def test_heads_are_saved_with_a_model_and_change_no_fingerprint(tmp_path):
@@ -110,13 +114,13 @@ def damage(path, how: str) -> None:
         path.write_bytes(path.read_bytes()[:100])
         return
     tensors = load_file(path)
-    metadata = {"format": "1", "heads": '[{"levels": [0, 2], "question_levels": [1]}]'}
+    metadata = {"format": "1", "heads": '[{"levels": [0, 2], "question_levels": [1], "parts": 2}]'}
     if how == "nan":
         tensors["0.key.bias"][0] = float("nan")
     elif how == "missing":
         del tensors["0.key.bias"]
     elif how == "level":
-        metadata["heads"] = '[{"levels": [0, 9], "question_levels": [1]}]'
+        metadata["heads"] = '[{"levels": [0, 9], "question_levels": [1], "parts": 2}]'
     elif how == "heads":
         metadata["heads"] = "[{}]"
     elif how == "shape":
@@ -138,3 +142,9 @@ def test_heads_of_another_format_are_left_out(tmp_path):
     save_heads(tmp_path, [head_of(model)])
     save_file(load_file(tmp_path / FILE), tmp_path / FILE, {"format": "99", "heads": "?"})
     assert load_heads(tmp_path, model.spec) == []
+
+
+@pytest.mark.parametrize(("width", "parts"), [(0, 1), (8, 0), (9, 2)])
+def test_widths_that_cannot_be(width, parts):
+    with pytest.raises(ConfigError, match="equal parts"):
+        RoutingHead.of(tiny_model().spec, (0,), (1,), width, parts)
