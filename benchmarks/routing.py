@@ -49,7 +49,7 @@ def made_up(folder: Path, head: RoutingHead, windows: int) -> tuple[RoutingIndex
     keys = [blake2b(str(number).encode(), digest_size=32).hexdigest() for number in range(windows)]
     for first in range(0, windows, 10_000):
         part = keys[first : first + 10_000]
-        codes = chance.normal(0, 37, (len(part), ENTRIES, head.width)).clip(-127, 127).astype(np.int8)
+        codes = chance.normal(0, 18, (len(part), ENTRIES, head.width)).clip(-127, 127).astype(np.int8)
         index.add(dict(zip(part, codes, strict=True)))
     return index, keys
 

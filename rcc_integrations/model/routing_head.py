@@ -27,8 +27,8 @@ FILE = "routing.safetensors"
 #: Rises when codes are made in another way: indices made before are made anew.
 FORMAT = 1
 
-#: A component of a code of length 1 is stored as int8 in units of 1/SCALE; beyond half of the length it is cut.
-SCALE = 254.0
+#: A component of a code is stored as int8 in units of 1/SCALE.
+SCALE = 127.0
 #: Weights of the scores that make a window's logit: of memory and of words, each of the window itself and of the best
 #: window of its document.
 MIXTURE = ("memory", "words", "memory_document", "words_document")
@@ -148,7 +148,7 @@ class RoutingHead(nn.Module):
         """Return codes as they are stored; see `stored`."""
         with torch.no_grad():
             codes = self.entry_codes(features.to(self.key.weight.device).float()).flatten(1)
-            quantised: np.ndarray = (codes * SCALE).round().clamp(-127, 127).to("cpu", torch.int8).numpy()
+            quantised: np.ndarray = (codes * SCALE).round().to("cpu", torch.int8).numpy()
         return quantised
 
     def asked(self, states: Tensor) -> tuple[np.ndarray, np.ndarray]:

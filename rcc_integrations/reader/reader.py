@@ -270,8 +270,8 @@ class RCCReader:
                 model was trained with if not given), `sources` (how many to return, 3), `grammar`, `grounded` (hold the
                 answer to words that stand in the texts in memory, and say where), `expand` (so many of the windows that
                 fit best are read in clear), `routing` (how windows are chosen: by `both` memory and words, by `memory`,
-                or by `words`), `vote` (answer from each of so many windows on its own and take the answer that decoder and
-                router are surest of), `min_confidence` (below it the answer is `not stated`), and the fields of
+                or by `words`), `vote` (answer from each of so many windows on its own and take the answer that decoder
+                and router are surest of), `min_confidence` (below it the answer is `not stated`), and the fields of
                 `GenerationOptions`: `max_new_tokens`, `temperature`, `stop`, `seed`, ….
 
         Raises:

@@ -35,8 +35,7 @@ def test_codes_are_the_nearest_int8_of_unit_vectors(form):
     parts = head.entry_codes(features)
     assert parts.shape[1:] == (2, 8) and parts.norm(dim=-1).numpy() == pytest.approx(1)
     unit = parts.flatten(1).numpy()
-    inside = np.abs(unit) < 0.5
-    assert np.abs(codes / 254 - unit)[inside].max() <= 0.5 / 254 + 1e-6
+    assert np.abs(codes / 127 - unit).max() <= 0.5 / 127 + 1e-6
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,7 +57,7 @@ def test_a_questions_weights_sum_to_one_and_products_are_cosines():
     head = head_of(model)
     codes, weights = model.question_codes("Who approves leave?", head)
     assert weights.sum() == pytest.approx(1) and (weights > 0).all() and len(codes) == len(weights)
-    assert np.linalg.norm(codes, axis=1) * 254 == pytest.approx(1)
+    assert np.linalg.norm(codes, axis=1) * 127 == pytest.approx(1)
     # Each part of a token stands alone.
     assert not codes[0::2, 8:].any() and not codes[1::2, :8].any()
     assert weights[0::2].sum() == pytest.approx(0.5)
