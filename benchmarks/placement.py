@@ -34,7 +34,7 @@ def foretold(placement: Placement, layers: tuple[int, ...], ratio: int, samples:
         with torch.no_grad():
             outcomes = [learner(batch) for batch in Feed(settings, learner).unseen(ratio)]
     pairs = [pair for outcome in outcomes for pair in zip(outcome.right, outcome.lengths, strict=True)]
-    return sum(right for right, _ in pairs) / sum(length for _, length in pairs)
+    return float(sum(right for right, _ in pairs) / sum(length for _, length in pairs))
 
 
 def main() -> None:

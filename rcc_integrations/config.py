@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from rcc_integrations.errors import ConfigError
 
-#: Rises when stored memories or checkpoints stop being readable by older code. Part of every fingerprint.
+#: Increased when older code can no longer read stored memories or checkpoints. Part of every fingerprint.
 FORMAT = 1
 
-#: The answer to a question that the text does not answer, as training teaches it.
+#: The answer to an unanswerable question, as training teaches it.
 NOT_STATED = "not stated"
 
-#: What may stand between the items of a grounded list, and how many there may be.
+#: Separators of the items of a grounded list, and the maximum number of items.
 SEPARATORS = (", ", " and ", ", and ", "; ")
 MOST_SPANS = 8
 
@@ -41,28 +41,28 @@ class RCCConfig:
     Args:
         base: Name of the base model: a hub id, a folder, or a name that the package knows (`smollm2-135m-instruct`).
         injection: How memory enters the decoder: `kv` (keys and values per slot) or `residual` (as published).
-        placement: What a slot, a run of `ratio` tokens, keeps of the levels of its tokens: every level of the `last`
-            token; every level, `staggered` so that across levels each token of the run is present; or all tokens of
-            the run, `focused` on the few levels that are read most.
-        layers: With `focused` placement, all decoder layers, the one that reads memory most first: at ratio r the
-            first (layers // r) of them have memory. Empty with other placements.
-        ratio: Compression ratio used when none is named: source tokens per slot.
-        ratios: Ratios that the adapters were trained for. Ratio 1 with `kv` is exact without any training and is
-            always allowed; other ratios have to be asked for by name.
-        window: The longest window, in tokens.
-        max_windows: The most windows that the decoder has seen beside one another in training; `None` for no limit.
+        placement: What a slot, which stands for a run of `ratio` tokens, keeps of its tokens: `last` keeps every level
+            of the last token; `staggered` keeps every level, each of another token of the run; `focused` keeps all
+            tokens, at the few levels that are read most.
+        layers: For `focused` placement, all decoder layers, beginning with the one that reads memory most: at ratio r,
+            the first (layers // r) of them have memory. Empty for other placements.
+        ratio: Default compression ratio: source tokens per slot.
+        ratios: Ratios that the adapters were trained for. Ratio 1 with `kv` is exact without training and always
+            allowed; other ratios must be requested explicitly.
+        window: Maximum length of a window, in tokens.
+        max_windows: Maximum number of windows in memory, as in training; `None` for no limit.
         projection: Form of the map from an encoder level to a decoder level.
         projection_rank: Rank of `low_rank` projections.
-        filling: `published` fills windows to their full length as the released code does; `none` masks.
-        prefix_text: Uncompressed text in front of the memories; also the attention sink.
-        question_template: Text around the question, with `{question}` once.
-        answer_marker: If set, the answer is what the decoder writes behind this marker.
-        stop: Strings that end an answer, beside the tokenizer's end token.
-        confidence: Four weights that make a confidence of the decoder's probabilities (`rcc calibrate` finds them);
-            empty if they were not looked for.
+        filling: `published` fills windows to their full length as the released code does; `none` masks instead.
+        prefix_text: Uncompressed text before the memories; it also serves as the attention sink.
+        question_template: Text around the question; contains `{question}` once.
+        answer_marker: If set, the answer is the decoder's output after this marker.
+        stop: Strings that end an answer, in addition to the tokenizer's end token.
+        confidence: Four weights from which the confidence of an answer is computed (`rcc calibrate` fits them); empty
+            if the model is not calibrated.
 
     Raises:
-        ConfigError: If a value is out of its range; the message names it.
+        ConfigError: A value is out of range; the message names it.
     """
 
     base: str
@@ -124,19 +124,19 @@ class RCCConfig:
             )
 
     def to_json(self) -> str:
-        """Return the settings as JSON text, with the format's version."""
+        """Return the settings and the format version as JSON text."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "rcc_config.json") -> RCCConfig:
-        """Read settings that `to_json` wrote.
+        """Read settings written by `to_json`.
 
         Args:
             text: The JSON text.
-            where: What to call it in errors.
+            where: Name of the source, for error messages.
 
         Raises:
-            ConfigError: If it is not such JSON, is of a newer format, or holds a setting that is not known.
+            ConfigError: The text is not valid, has a newer format, or contains an unknown setting.
         """
         try:
             data: Any = json.loads(text)
@@ -162,10 +162,10 @@ class RCCConfig:
 
     @classmethod
     def load(cls, folder: Path) -> RCCConfig:
-        """Read `rcc_config.json` of a folder.
+        """Read the `rcc_config.json` of a folder.
 
         Raises:
-            ConfigError: If the file is missing or not usable.
+            ConfigError: The file is missing or cannot be used.
         """
         path = folder / "rcc_config.json"
         try:

@@ -1,11 +1,14 @@
-"""A document: one text with a name, as the reader takes it."""
+"""A document: a text with an id, as the reader takes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rcc_integrations.errors import ConfigError
 
@@ -17,18 +20,18 @@ def digest_of(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """One text to compress, with the name that answers will cite.
+    """A text to compress, with the id by which answers cite it.
 
     Args:
-        id: Name of the document in its collection, for example the path relative to the folder that was added.
+        id: Id of the document in its collection, for example its path relative to the folder that was added.
         text: The whole text.
-        digest: Hash of what the text was made from (the file's raw bytes), by which an unchanged source is known
-            without parsing it. Left empty, it is the hash of the text's UTF-8 bytes.
-        metadata: What is known about the document, as JSON values; documents from files carry ``source``, ``kind``
-            and, where known, ``title``, ``pages`` and ``encoding``.
+        digest: Hash of what the text was made from (the raw bytes of the file), by which an unchanged source is
+            recognised without parsing it. If empty, it is the hash of the text's UTF-8 bytes.
+        metadata: JSON values; documents from files have `source`, `kind` and, if known, `title`, `pages` and
+            `encoding`.
 
     Raises:
-        ConfigError: If id, text or digest is no string, the text holds lone surrogates (no store could keep it), or
+        ConfigError: Id, text or digest is not a string, the text contains lone surrogates (no store could keep it), or
             the metadata is not JSON.
     """
 
@@ -63,3 +66,25 @@ class Document:
                 f"The metadata of document {self.id!r} must hold JSON values only (text, finite numbers, true, false, "
                 f"null, lists, dicts): {error}."
             ) from error
+
+
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as JSON holds them: dates, paths, enums and what else has a plain form become it.
+
+    Raises:
+        ConfigError: If a value has none.
+    """
+    try:
+        made: dict[str, Any] = to_jsonable_python(dict(metadata), inf_nan_mode="constants", fallback=_number)
+    except (PydanticSerializationError, UnicodeEncodeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Metadata must hold values with a JSON form (text, numbers, dates, lists, dicts): {error}."
+        ) from error
+    return made
+
+
+def _number(value: Any) -> Any:
+    # Numbers and arrays of numpy.
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,4 +1,4 @@
-"""Every error that the package raises on purpose.
+"""All errors that the package raises on purpose.
 
 Each message says what is wrong, with what value, and what to do about it.
 """
@@ -10,19 +10,35 @@ from collections.abc import Iterable, Sequence
 
 
 class RCCError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
 
 class ConfigError(RCCError, ValueError):
-    """A setting, an option or an argument has a value that cannot work."""
+    """A setting, an option or an argument has an invalid value."""
+
+
+class UnknownArgumentError(ConfigError, TypeError):
+    """An argument that there is not.
+
+    Args:
+        where: What was called.
+        name: The argument.
+        known: Those that there are.
+    """
+
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        hint = f" Did you mean {near[0]!r}?" if near else f" It takes: {', '.join(names) or 'none'}."
+        super().__init__(f"{where} takes no {name!r}.{hint}")
 
 
 class ModelError(RCCError):
-    """A model, a checkpoint or an adapter cannot be used as it is."""
+    """A model, a checkpoint or an adapter cannot be used."""
 
 
 class ModelNotFoundError(ModelError):
-    """Weights that are needed are not on this machine."""
+    """Required weights are not on this machine."""
 
 
 class GenerationError(RCCError):
@@ -30,35 +46,35 @@ class GenerationError(RCCError):
 
 
 class DataError(RCCError, ValueError):
-    """Training or evaluation data that cannot be used."""
+    """Training or evaluation data cannot be used."""
 
 
 class TrainingError(RCCError):
-    """Training cannot go on; what was saved before stays."""
+    """Training cannot continue; the last saved state is kept."""
 
 
 class BudgetError(RCCError, ValueError):
-    """A question (or what must stand beside it) does not fit the decoder's positions."""
+    """A question, with what must accompany it, does not fit the decoder's positions."""
 
 
 class StoreError(RCCError):
-    """Base of all errors of the store."""
+    """Base class of all errors of the store."""
 
 
 class StoreFormatError(StoreError):
-    """The folder is not a store, or a store of a format that this version does not read."""
+    """The folder is not a store, or its format is not supported by this version."""
 
 
 class StoreFullError(StoreError):
-    """The size limit or the disk is reached; nothing half-written is visible."""
+    """The size limit is reached or the disk is full; nothing half-written is visible."""
 
 
 class StoreReadOnlyError(StoreError):
-    """A write was asked of a store that is open, or only readable, for reading."""
+    """A write to a store that is read-only, or that was opened read-only."""
 
 
 class CorruptBlobError(StoreError):
-    """A stored memory, text or record does not pass its check."""
+    """A stored memory, text or record is damaged."""
 
 
 class BlobsMissingError(StoreError):
@@ -94,15 +110,15 @@ class TextMissingError(BlobsMissingError):
 
 
 class FingerprintMismatchError(StoreError):
-    """Memories of one model were about to be used with another."""
+    """Memories of one model were about to be used with another model."""
 
 
 class InvalidNameError(RCCError, ValueError):
-    """A collection name or document id that cannot be used."""
+    """A collection name or document id is not allowed."""
 
 
 class UnknownCollectionError(RCCError, LookupError):
-    """No collection has this name."""
+    """There is no collection with this name."""
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
         super().__init__(f"There is no collection {name!r}.{suggest(name, known, 'collections')}")
@@ -110,7 +126,7 @@ class UnknownCollectionError(RCCError, LookupError):
 
 
 class UnknownDocumentError(RCCError, LookupError):
-    """The collection holds no document of this id."""
+    """The collection has no document with this id."""
 
     def __init__(self, document: str, collection: str, known: Sequence[str] = ()) -> None:
         super().__init__(
@@ -125,7 +141,7 @@ class EmptyDocumentError(RCCError, ValueError):
 
 
 class EmptyCollectionError(RCCError, ValueError):
-    """A question was asked of a collection (or a choice of it) that holds nothing."""
+    """A question was asked of a collection, or of a selection of its documents, that is empty."""
 
 
 class UnreadableFileError(RCCError):
@@ -140,7 +156,7 @@ class MissingExtraError(RCCError, ImportError):
 
 
 def suggest(name: str, known: Sequence[str], what: str) -> str:
-    """Return a sentence that names what was probably meant, or what there is.
+    """Return a sentence that names what was probably meant, or what exists.
 
     Args:
         name: The name that was not found.

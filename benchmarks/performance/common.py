@@ -20,7 +20,7 @@ WORK = Path("build/performance")
 QUESTION = "Which statement is described here?"
 #: Tokens of one document of the shared store, how many of its documents differ, and its collections' sizes.
 PIECE, PIECES, SIZES = 1024, 8, (1, 4, 8, 64)
-ONE_TOKEN = {"max_new_tokens": 1, "min_new_tokens": 1}
+ONE_TOKEN: dict[str, Any] = {"max_new_tokens": 1, "min_new_tokens": 1}
 ALL_WINDOWS = {"max_windows": 10**6}
 
 ResultT = TypeVar("ResultT")

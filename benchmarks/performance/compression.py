@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from benchmarks.performance.common import best, default_model, row, token_ids
@@ -30,7 +31,7 @@ def compression() -> list[dict[str, Any]]:
 
     bare(8)
     speeds = {
-        work.__name__: {batch: len(ids) / best(lambda work=work, batch=batch: work(batch), 2) for batch in _BATCHES}
+        work.__name__: {batch: len(ids) / best(partial(work, batch), 2) for batch in _BATCHES}
         for work in (bare, compress)
     }
     usual = len(ids) / best(lambda: model.compress(windows, 4), 2)

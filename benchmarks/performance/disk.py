@@ -53,7 +53,8 @@ def blob_reading() -> list[dict[str, Any]]:
         blobs()
         found = []
         for where in ("disk", "the system's cache"):
-            ours, theirs = [], []
+            ours: list[float] = []
+            theirs: list[float] = []
             # In turn, so that both meet the same moments.
             for _ in range(10):
                 for work, took in ((blobs, ours), (plain, theirs)):

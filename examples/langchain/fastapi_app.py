@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
@@ -43,4 +44,4 @@ def make_app(model: RCCChatModel) -> FastAPI:
     return app
 
 
-app = make_app(RCCChatModel(store=os.environ.get("RCC_STORE", "memory"), max_tokens=64))
+app = make_app(RCCChatModel(store=Path(os.environ.get("RCC_STORE", "memory")), max_tokens=64))

@@ -9,22 +9,22 @@ import sys
 from pathlib import Path
 
 from langchain_core.documents import Document
-from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.indexing import IndexingResult, InMemoryRecordManager, index
 
 from rcc_integrations import RCCReader
 from rcc_integrations.files import find_files
 from rcc_integrations.langchain import RCCDocumentIndex
 
 
-def sync(folder: Path, documents: RCCDocumentIndex, records: InMemoryRecordManager) -> dict[str, int]:
+def sync(folder: Path, documents: RCCDocumentIndex, records: InMemoryRecordManager) -> IndexingResult:
     """Bring the collection to what the folder holds now; return how many were added, updated, skipped, deleted."""
     files, _ = find_files(folder)
     read = [file.read() for file in files]
     found = [Document(page_content=each.text, metadata={"source": each.id}) for each in read]
-    return dict(index(found, records, documents, cleanup="full", source_id_key="source", key_encoder="sha256"))
+    return index(found, records, documents, cleanup="full", source_id_key="source", key_encoder="sha256")
 
 
-def main(folder: str, store: str = "memory") -> dict[str, int]:
+def main(folder: str, store: str = "memory") -> IndexingResult:
     """Index a folder; use a record manager with a database of its own to remember between runs."""
     records = InMemoryRecordManager(namespace="folder")
     records.create_schema()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from llama_index.core import Document
+from llama_index.core.schema import TextNode
 
 from rcc_integrations.llamaindex import RCCMemoryIndex
 
@@ -23,7 +24,9 @@ def talk(index: RCCMemoryIndex, questions: Iterable[str]) -> int:
         answer = engine.stream_chat(question)
         answer.print_response_stream()
         for node in answer.source_nodes[:1]:
-            print(f"\n  [{node.node.ref_doc_id}, {node.node.start_char_idx}-{node.node.end_char_idx}]")
+            passage = node.node
+            assert isinstance(passage, TextNode)
+            print(f"\n  [{passage.ref_doc_id}, {passage.start_char_idx}-{passage.end_char_idx}]")
     return len(engine.chat_history)
 
 

@@ -1,137 +1,105 @@
-"""Conversations of chat models: turns, documents that came along, and the requests they become."""
+"""Conversations of chat models: who said what, and what of it is read from memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from rcc_integrations.chat import tools
-from rcc_integrations.model.options import GenerationOptions
-from rcc_integrations.reader.compatibility import ratio_of
+from rcc_integrations.chat.routing_question import routing_question
+from rcc_integrations.chat.text import split_prompt, whole_characters
 from rcc_integrations.reader.prompt import Role, Turn
-from rcc_integrations.reader.reader import RCCReader
-from rcc_integrations.reader.request import Part, Request
 
-#: Collection of the documents that messages carried.
-INPUTS = "inputs"
+#: What agents that write their steps as text put in front of a tool's result.
+_OBSERVATION = "Observation:"
 
 
-@dataclass
-class Conversation:
-    """What messages hold.
+@dataclass(frozen=True)
+class Said:
+    """One message.
 
     Args:
-        turns: What was said, in order.
-        documents: Texts to be read from memory, by an id made from their content.
+        role: Who speaks.
+        texts: What was said, block by block.
+        documents: Texts of documents that came along.
+        before: Words in front of it, such as the tool that it is a result of.
+        calls: Calls of functions, as the model writes them.
     """
 
-    turns: list[Turn] = field(default_factory=list)
+    role: Role
+    texts: Sequence[str]
+    documents: Sequence[str] = ()
+    before: str = ""
+    calls: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What messages become.
+
+    Args:
+        turns: What is read in clear, in order.
+        documents: Texts of documents to be read from memory, by an id made from their content.
+        prompts: Long texts to be read from memory that are not to be kept, likewise.
+        question: What windows are chosen by.
+    """
+
+    turns: tuple[Turn, ...] = ()
     documents: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
+    question: str = ""
 
-    @property
-    def question(self) -> str:
-        """What the user said last; windows are chosen by it."""
-        return next((turn.content for turn in reversed(self.turns) if turn.role in ("user", "tool")), "")
+    @classmethod
+    def of(cls, messages: Sequence[Said], compress_over: int | None, count: Callable[[str], int]) -> Conversation:
+        """Decide what of a conversation is read in clear.
 
-    def take(
-        self,
-        role: Role,
-        texts: Iterable[str],
-        documents: Iterable[str],
-        compress_over: int | None,
-        count: Callable[[str], int],
-    ) -> str:
-        """Put a message's documents aside, and return what is to be read in clear.
+        The last thing that the human says is never compressed as a whole: of a long prompt the part that asks stays in
+        clear, and where that cannot be told from its context, everything does.
 
         Args:
-            role: Who speaks.
-            texts: What was said.
-            documents: Texts of documents.
-            compress_over: Texts of users and tools with more tokens than this become documents; `None` for never.
+            messages: In order.
+            compress_over: Texts of people and tools with more tokens than this are read from memory; `None` for never.
             count: Returns the number of tokens of a text.
         """
-        kept = []
-        for text in documents:
-            self.documents[_id(text)] = text
-        for text in texts:
-            # A character is at most a token, so short texts need no counting.
-            if compress_over is not None and role in ("user", "tool") and len(text) > compress_over < count(text):
-                self.documents[_id(text)] = text
-            else:
-                kept.append(text)
-        return "\n".join(kept)
+        turns, documents, prompts, asked = list[Turn](), dict[str, str](), dict[str, str](), list[str]()
+        human = [number for number, each in enumerate(messages) if _is_human(each)]
+        for number, each in enumerate(messages):
+            for text in each.documents:
+                documents[_id(text)] = whole_characters(text)
+            kept, moved = [], False
+            for place, given in enumerate(each.texts):
+                text = whole_characters(given)
+                last = human[-1:] == [number] and not any(other.strip() for other in each.texts[place + 1 :])
+                clear, context = _clear(each.role, text, compress_over, count, whole=not last)
+                if context:
+                    prompts[_id(context)], moved = context, True
+                if clear or not context:
+                    kept.append(clear)
+            said = "\n".join(kept)
+            if number in human and said.strip():
+                asked.append(said)
+            if each.before:
+                said = f"{each.before}{said or ('its text is in memory.' if moved else '')}"
+            turns.append(Turn(each.role, "\n".join([*([said] if said else []), *each.calls])))
+        return cls(tuple(turns), documents, prompts, routing_question(asked))
 
 
-def request_of(
-    reader: RCCReader,
-    told: Conversation,
-    settings: Mapping[str, Any],
-    stop: Sequence[str],
-    *,
-    functions: Sequence[dict[str, Any]] = (),
-    tool_choice: Any = None,
-    response_format: Any = None,
-) -> Request:
-    """Make the request of a conversation; documents that it carries are compressed first.
-
-    Args:
-        reader: The reader that will answer.
-        told: The conversation.
-        settings: `collection`, `documents`, `max_windows`, `sources`, `grounded`, `expand`, `min_confidence`,
-            `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `seed`; `windows`, if
-            only some are to be read.
-        stop: Strings that end an answer.
-        functions: Tools: name, description, JSON schema of parameters.
-        tool_choice: See `tools.chosen`.
-        response_format: See `tools.output_grammar`.
-    """
-    turns, grammar = list(told.turns), None
-    mode, callable_ones = tools.chosen(tool_choice, functions)
-    if callable_ones:
-        turns.insert(0, Turn("system", tools.instructions(callable_ones)))
-        grammar = tools.call_grammar(callable_ones, forced=mode == "any")
-    elif response_format is not None:
-        grammar, words = tools.output_grammar(response_format)
-        turns.insert(0, Turn("system", words))
-    parts = []
-    if told.documents:
-        parts.append(_compressed(reader, told.documents, settings["collection"]))
-    if settings["collection"] is not None:
-        documents = settings["documents"]
-        chosen = tuple(documents) if documents is not None else None
-        parts.append(Part(settings["collection"], chosen, settings["max_windows"], settings.get("windows")))
-    options = options_of(settings, stop)
-    held = {name: settings[name] for name in ("grounded", "min_confidence")} if grammar is None else {}
-    return Request(told.question, tuple(parts), tuple(turns), options, grammar, settings["sources"],
-                   expand=settings["expand"], **held)  # fmt: skip
+def _is_human(said: Said) -> bool:
+    texts = [text for text in said.texts if text.strip()]
+    return said.role == "user" and bool(texts) and not texts[0].lstrip().startswith(_OBSERVATION)
 
 
-def options_of(settings: Mapping[str, Any], stop: Sequence[str]) -> GenerationOptions:
-    """Return how to generate; see `request_of`.
-
-    Raises:
-        ConfigError: If a setting is out of its range.
-    """
-    return GenerationOptions(
-        max_new_tokens=settings["max_tokens"],
-        min_new_tokens=settings["min_tokens"],
-        temperature=settings["temperature"],
-        top_p=settings["top_p"],
-        top_k=settings["top_k"],
-        repetition_penalty=settings["repetition_penalty"],
-        seed=settings["seed"],
-        stop=tuple(dict.fromkeys(stop)),
-    )
-
-
-def _compressed(reader: RCCReader, documents: dict[str, str], beside: str | None) -> Part:
-    """Put documents of messages into the store, where they are found again by their content."""
-    ratio = ratio_of(reader.store.collection(beside)) if beside is not None else reader.model.config.ratio
-    name = f"{INPUTS} (ratio {ratio})"
-    reader.add(name, documents, ratio=ratio)
-    return Part(name, tuple(documents))
+def _clear(role: Role, text: str, limit: int | None, count: Callable[[str], int], *, whole: bool) -> tuple[str, str]:
+    """Return what of a text is read in clear, and what from memory."""
+    # A character is at most a token, so short texts need no counting.
+    if limit is None or role not in ("user", "tool") or not len(text) > limit < count(text):
+        return text, ""
+    if role == "tool":
+        return "", text
+    parts = split_prompt(text, limit, count)
+    if parts is not None:
+        return parts.asking, parts.context
+    return ("", text) if whole else (text, "")
 
 
 def _id(text: str) -> str:

@@ -1,19 +1,19 @@
-"""Tools for a small local model: told in the prompt, and held to their schemas while a call is written."""
+"""Tools for a small local model: told in the prompt, chosen among, and read out of what the model wrote."""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from rcc_integrations.errors import ConfigError, GenerationError
-from rcc_integrations.model.grammar import Grammar, bounded
-from rcc_integrations.reader.answer import Answer
+from rcc_integrations.errors import ConfigError
 
-_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+#: What a call begins and ends with.
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_CALL = re.compile(rf"{OPEN}(.*?){CLOSE}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,63 @@ class Call:
     id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex}")
 
 
-def chosen(tool_choice: Any, functions: Sequence[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """Read a tool choice.
+@dataclass(frozen=True)
+class ToolChoice:
+    """What a call may do with its tools.
 
     Args:
-        tool_choice: `auto` or `None`, `any`, `required` or `True`, `none` or `False`, a tool's name, or OpenAI's form
-            `{"type": "function", "function": {"name": …}}`.
-        functions: The tools that there are.
+        mode: `auto` leaves the choice to the model, `any` asks for a call, `none` for none.
+        functions: Those that may be called.
+    """
 
-    Returns:
-        `auto`, `any` or `none`, and the functions that may be called.
+    mode: Literal["auto", "any", "none"]
+    functions: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def read(cls, choice: Any, functions: Sequence[dict[str, Any]]) -> ToolChoice:
+        """Read a tool choice in any of the forms that frameworks use.
+
+        Args:
+            choice: `auto` or `None`, `any`, `required` or `True`, `none` or `False`, a tool's name, or a dict:
+                `{"type": "function", "function": {"name": …}}`, `{"type": "tool", "name": …}`, `{"type": "any"}`.
+            functions: The tools that there are.
+
+        Raises:
+            ConfigError: If a tool is named that there is not, or a call is asked for where there are no tools.
+        """
+        if isinstance(choice, Mapping):
+            inner = choice.get("function")
+            choice = (inner if isinstance(inner, Mapping) else choice).get("name", choice.get("type"))
+        if choice in (None, "auto"):
+            return cls("auto" if functions else "none", tuple(functions))
+        if choice == "none" or choice is False:
+            return cls("none")
+        known = ", ".join(function["name"] for function in functions) or "none"
+        if choice in ("any", "required") or choice is True:
+            if not functions:
+                raise ConfigError(f"tool_choice {choice!r} asks for a call, and there are no tools: bind some.")
+            return cls("any", tuple(functions))
+        named = tuple(function for function in functions if function["name"] == choice)
+        if not named:
+            raise ConfigError(f"tool_choice {choice!r} names no tool that is bound; there are: {known}.")
+        return cls("any", named)
+
+
+def function_of(tool: Any) -> dict[str, Any]:
+    """Return the function of a tool in OpenAI's form: name, description, JSON schema of parameters.
 
     Raises:
-        ConfigError: If a tool is named that there is not.
+        ConfigError: If it is a tool that a provider runs itself, such as a web search, or of no known form.
     """
-    if isinstance(tool_choice, dict):
-        tool_choice = (tool_choice.get("function") or tool_choice).get("name", tool_choice.get("type"))
-    if tool_choice in (None, "auto"):
-        return "auto", list(functions)
-    if tool_choice in ("any", "required") or tool_choice is True:
-        return "any", list(functions)
-    if tool_choice == "none" or tool_choice is False:
-        return "none", []
-    named = [function for function in functions if function["name"] == tool_choice]
-    if not named:
-        known = ", ".join(function["name"] for function in functions)
-        raise ConfigError(f"tool_choice {tool_choice!r} names no tool that is bound; there are: {known or 'none'}.")
-    return "any", named
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        kind = tool.get("type", tool) if isinstance(tool, Mapping) else tool
+        raise ConfigError(
+            f"The tool {kind!r:.80} is not a function. Tools that a provider runs itself do not exist here: give a "
+            "function, a tool of the framework, a pydantic class, or "
+            '{"type": "function", "function": {"name": …, "parameters": …}}.'
+        )
+    return dict(function)
 
 
 def instructions(functions: Sequence[dict[str, Any]]) -> str:
@@ -67,31 +97,14 @@ def instructions(functions: Sequence[dict[str, Any]]) -> str:
         "You can call these functions:\n"
         f"{lines}\n"
         "To call a function, answer with nothing but\n"
-        '<tool_call>{"name": "the function", "arguments": {...}}</tool_call>\n'
+        f'{OPEN}{{"name": "the function", "arguments": {{...}}}}{CLOSE}\n'
         "Once you have its result, answer in words."
     )
 
 
-def call_grammar(functions: Sequence[dict[str, Any]], *, forced: bool) -> Grammar:
-    """Return the grammar of one call of one of some functions.
-
-    Args:
-        functions: What may be called: name, description, JSON schema of parameters.
-        forced: Whether words instead of a call are ruled out.
-    """
-    calls = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": each["name"]}, "arguments": bounded(_parameters(each))},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for each in functions
-    ]
-    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    words = "" if forced else r" | /[^<](.|\n)*/"
-    options = json.dumps({"x-guidance": {"whitespace_flexible": False}, **schema})
-    return Grammar.lark(f'start: call{words}\ncall: "<tool_call>" body "</tool_call>"\nbody: %json {options}\n')
+def call_text(name: str, arguments: Any) -> str:
+    """Return a call of a function as the model writes it."""
+    return f"{OPEN}{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False, default=str)}{CLOSE}"
 
 
 def read_calls(text: str) -> tuple[str, list[Call]]:
@@ -114,54 +127,11 @@ def read_calls(text: str) -> tuple[str, list[Call]]:
     return (_CALL.sub("", text).strip() if calls else text), calls
 
 
-def call_text(name: str, arguments: Any) -> str:
-    """Return a call of a function as the model writes it."""
-    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}</tool_call>"
-
-
-def output_grammar(response_format: Any) -> tuple[Grammar, str]:
-    """Read a response format.
-
-    Args:
-        response_format: `{"type": "json_object"}`, OpenAI's `{"type": "json_schema", "json_schema": {"schema": …}}`,
-            or a JSON schema itself.
-
-    Returns:
-        The grammar of the answer, and words that tell the model of it.
-
-    Raises:
-        ConfigError: If it is of no known form.
-    """
-    if not isinstance(response_format, dict):
-        raise ConfigError(f"response_format must be a dict; it is {response_format!r:.80}.")
-    if response_format.get("type") == "json_object":
-        return Grammar.json_schema(bounded({"type": "object"})), "Answer with one JSON object and nothing else."
-    schema: Any = response_format
-    if response_format.get("type") == "json_schema":
-        inner = response_format.get("json_schema") or {}
-        schema = inner.get("schema", inner)
-    words = f"Answer with one JSON object and nothing else. Its schema is:\n{json.dumps(schema, ensure_ascii=False)}"
-    return Grammar.json_schema(bounded(schema)), words
-
-
-def check_whole(answer: Answer) -> None:
-    """Refuse half an object: an answer that a grammar holds to, and that `max_tokens` cut.
-
-    Raises:
-        GenerationError: If it was cut.
-    """
-    if answer.finish_reason == "length":
-        raise GenerationError(
-            f"The structured answer was not complete after {answer.usage.answer_tokens} tokens: raise max_tokens, "
-            f"or bound the schema (maxLength, maxItems). It began {answer.text[:80]!r}."
-        )
-
-
-def _parameters(function: dict[str, Any]) -> dict[str, Any]:
+def parameters_of(function: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a function's arguments: an object, with no other properties unless it allows them."""
     parameters = dict(function.get("parameters") or {})
-    parameters.setdefault("type", "object")
-    parameters.setdefault("properties", {})
-    if not parameters["properties"]:
-        parameters["additionalProperties"] = False
-    parameters.setdefault("additionalProperties", False)
+    if "$ref" not in parameters and "anyOf" not in parameters:
+        parameters.setdefault("type", "object")
+        parameters.setdefault("properties", {})
+        parameters.setdefault("additionalProperties", False)
     return parameters

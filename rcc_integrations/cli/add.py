@@ -94,28 +94,28 @@ def add(
     ] = None,
     storage: Annotated[
         Storage | None,
-        typer.Option(help="How a new collection stores memories; int8 if not given.", show_default=False),
+        typer.Option(
+            help="Number format of memories on disk, for a new collection; int8 if not given.", show_default=False
+        ),
     ] = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Allow a ratio that the model was not trained for.")
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Leave these files or folders out; may be repeated.", show_default=False),
+        typer.Option(metavar="GLOB", help="Leave out these files or folders; may be repeated.", show_default=False),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="ID", help="Document id of standard input; stdin if not given.", show_default=False),
     ] = None,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove documents that are not among the files any more.")
-    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Add files to a collection.
 
-    Only new and changed files cost anything. An interrupted run goes on where it stopped.
+    Only new and changed files are compressed. An interrupted run continues where it stopped.
 
     \b
     Examples:
@@ -125,8 +125,8 @@ def add(
     """  # noqa: D301
     settings = Settings.of(context, store)
     if name is not None and "-" not in paths:
-        raise typer.BadParameter("it names standard input; give - as a path too", param_hint="'--name'")
-    halted = "Interrupted. What was done before is kept; run the same command again to go on."
+        raise typer.BadParameter("it names standard input; give - as a path as well", param_hint="'--name'")
+    halted = "Interrupted. What was done so far is kept; run the same command again to continue."
     with Output(as_json, halted) as out:
         from rcc_integrations.files import find_files
 
@@ -162,7 +162,7 @@ def _nothing(out: Output, inputs: _Inputs) -> None:
     for item in inputs.reasons if not out.as_json else ():
         out.line(f"skipped  {item['path']}: {item['reason']}")
     extra = f" ({counted(inputs.routine, 'file or folder')} left out by rule)" if inputs.routine else ""
-    message = f"None of the paths holds a file that can be read, so nothing was added{extra}."
+    message = f"None of the paths contains a readable file, so nothing was added{extra}."
     out.error(UnreadableFileError.__name__, message, skipped=inputs.reasons, skipped_by_rule=inputs.routine)
     raise typer.Exit(1)
 

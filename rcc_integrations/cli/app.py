@@ -1,4 +1,4 @@
-"""The `rcc` application: options for all commands, and the commands themselves."""
+"""The `rcc` application: the global options and the commands."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def options(
             "--model",
             metavar="PATH_OR_HUB",
             envvar="RCC_MODEL",
-            help="Folder or hub id of an RCC model; without it, the one that comes with the package.",
+            help="Folder or hub id of an RCC model; the default model if not given.",
             show_default=False,
         ),
     ] = None,
@@ -59,24 +59,28 @@ def options(
             "--base",
             metavar="PATH_OR_HUB",
             envvar="RCC_BASE",
-            help="Any causal LM, without an adapter: exact memory at ratio 1. "
-            "smollm2-135m-instruct is the one below the default model.",
+            help="Any causal LM without an adapter: exact memory at ratio 1. "
+            "smollm2-135m-instruct is the base of the default model.",
             show_default=False,
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, …; chosen if not given.", show_default=False),
+        typer.Option(
+            metavar="DEVICE", help="cpu, cuda, cuda:1, …; chosen automatically if not given.", show_default=False
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(metavar="DTYPE", help="float32, bfloat16 or float16; chosen if not given.", show_default=False),
+        typer.Option(
+            metavar="DTYPE", help="float32, bfloat16 or float16; chosen automatically if not given.", show_default=False
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Documents in, compressed memory on disk, answers out.
+    """Compress documents into memory on disk, and answer questions from it.
 
     \b
     Examples:

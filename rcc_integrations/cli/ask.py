@@ -1,4 +1,4 @@
-"""`rcc ask` and `rcc search`: what a collection knows."""
+"""`rcc ask` and `rcc search`: questions to a collection."""
 
 from __future__ import annotations
 
@@ -24,36 +24,41 @@ def ask(
     collection: Collection,
     question: Annotated[
         str | None,
-        typer.Argument(metavar="QUESTION", help="The question; - or nothing reads standard input.", show_default=False),
+        typer.Argument(
+            metavar="QUESTION", help="The question; if it is - or missing, standard input is read.", show_default=False
+        ),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The most tokens to generate.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Maximum number of tokens to generate.", show_default=False)
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0.0, metavar="T", help="0 is greedy; above, sampled.", show_default=False)
+        float | None,
+        typer.Option(
+            min=0.0, metavar="T", help="0 is greedy decoding; above 0, tokens are sampled.", show_default=False
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="S", help="Makes sampling repeatable.", show_default=False)
+        int | None, typer.Option(metavar="S", help="Makes sampling reproducible.", show_default=False)
     ] = None,
     stop: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Ends the answer; may be repeated.", show_default=False),
+        typer.Option(metavar="TEXT", help="Stop at this text; may be repeated.", show_default=False),
     ] = None,
     document: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Answer from this document only; may be repeated.", show_default=False),
+        typer.Option(metavar="ID", help="Answer only from this document; may be repeated.", show_default=False),
     ] = None,
     max_windows: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The most windows in memory.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Maximum number of windows in memory.", show_default=False)
     ] = None,
     grounded: Annotated[
-        bool, typer.Option("--grounded", help="Hold the answer to words that stand in the documents.")
+        bool, typer.Option("--grounded", help="Restrict the answer to verbatim spans of the documents.")
     ] = False,
     expand: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Read this many of the best windows in clear instead.")
+        int, typer.Option(min=0, metavar="N", help="Insert this many of the best windows as uncompressed text.")
     ] = 0,
     min_confidence: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Below this confidence, answer: not stated.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Abstain (answer: not stated) below this confidence.")
     ] = 0.0,
     routing: Routing = "both",
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
@@ -62,7 +67,7 @@ def ask(
 ) -> None:
     """Answer a question from memory.
 
-    The answer is written as it comes, then the windows that fit the question best, and what it took.
+    The answer is streamed; then come the windows that match the question best, the confidence and the timings.
 
     \b
     Examples:
@@ -141,9 +146,7 @@ def _question(given: str | None) -> str:
     if given is not None and given != "-":
         return given
     if given is None and sys.stdin.isatty():
-        raise typer.BadParameter(
-            "there is none: give it after the collection, or through a pipe", param_hint="'QUESTION'"
-        )
+        raise typer.BadParameter("there is none: give it after the collection, or pipe it in", param_hint="'QUESTION'")
     try:
         return typer.get_binary_stream("stdin").read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,9 +159,9 @@ def _show(out: Output, answer: Answer) -> None:
         _show_sources(out, answer.sources)
     out.line()
     for span in answer.spans:
-        out.line(f"The answer stands in {span.document}, characters {span.start}-{span.end}.")
+        out.line(f"Quoted from {span.document}, characters {span.start}-{span.end}.")
     if answer.stated and not answer.supported:
-        out.line("No place in the documents in memory says this in these words.")
+        out.line("No passage in memory supports this answer.")
     if answer.confidence is not None:
         out.line(f"Confidence that the documents say this: {answer.confidence:.2f}")
     usage, timings = answer.usage, answer.timings

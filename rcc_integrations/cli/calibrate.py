@@ -35,8 +35,8 @@ def calibrate(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help='JSON lines of {"text", "questions": [{"q", "answers", "kind"}]}, of kind "unanswerable" where '
-            "the text does not answer; may be repeated. Composed documents if not given.",
+            help='JSONL file of {"text", "questions": [{"q", "answers", "kind"}]}, with kind "unanswerable" where '
+            "the text has no answer; may be repeated. Composed documents if not given.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""`rcc stats`, `rcc verify` and `rcc pull`: how store and model are."""
+"""`rcc stats`, `rcc verify` and `rcc pull`: the state of the store and of the default model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stats(context: typer.Context, store: Store = None, as_json: Json = False) -> None:
-    """Show how much the store holds.
+    """Show what the store holds, and its size.
 
     \b
     Example:
@@ -41,17 +41,17 @@ def stats(context: typer.Context, store: Store = None, as_json: Json = False) ->
 def verify(
     context: typer.Context,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what can be mended; broken memories are compressed again.")
+        bool, typer.Option("--repair", help="Repair what can be repaired; damaged memories are compressed again.")
     ] = False,
     grace: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Leave unused files alone that are younger than this.")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Keep unused files that are younger than this.")
     ] = 3600.0,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Check everything in the store.
+    """Check every memory, text and count in the store.
 
-    The exit code is 1 when problems remain.
+    The exit code is 1 if problems remain.
 
     \b
     Examples:
@@ -74,9 +74,9 @@ def verify(
 
 
 def pull(as_json: Json = False) -> None:
-    """Fetch the default model's weights.
+    """Download the default model's base weights.
 
-    Nothing is fetched when they are there already.
+    Nothing is downloaded if they are in the cache already.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`rcc eval`: how well a model answers from memory, beside its controls."""
+"""`rcc eval`: how well a model answers from memory, compared with controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rcc_integrations.training.data.sample import Sample
 
 _COMPOSED = 200
-_AGAIN = "Interrupted. What is done is kept: run the same command again to go on."
+_AGAIN = "Interrupted. What was done so far is kept; run the same command again to continue."
 
 
 def evaluate(
@@ -31,7 +31,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help='JSON lines of {"text", "questions": [{"q", "answers"}]}; may be repeated.',
+            help='JSONL file of {"text", "questions": [{"q", "answers"}]}; may be repeated.',
             show_default=False,
         ),
     ] = None,
@@ -40,7 +40,7 @@ def evaluate(
         typer.Option(
             min=0,
             metavar="N",
-            help=f"Questions on composed documents; {_COMPOSED} if no file is given.",
+            help=f"Number of questions on composed documents; {_COMPOSED} if no file is given.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,7 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="Compression ratio of memory; may be repeated. The model's own if not given.",
+            help="Compression ratio of memory; may be repeated. The model's default if not given.",
             show_default=False,
         ),
     ] = None,
@@ -71,29 +71,32 @@ def evaluate(
         ),
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The most questions of a set.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Maximum number of questions from each set.", show_default=False),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where results are kept.")] = Path("evaluation"),
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the results.")] = Path("evaluation"),
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Markdown page for the tables, the chart beside it; evaluation.md in the output folder if not given.",
+            help="Markdown page for the tables and the chart; evaluation.md in the output folder if not given.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="PATH_OR_HUB", help="As before the command.", show_default=False),
+        typer.Option("--model", metavar="PATH_OR_HUB", help="Same as --model before the command.", show_default=False),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="The most questions at once.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="S", help="Decides composed documents and others in memory.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of questions in a batch.")] = 16,
+    seed: Annotated[
+        int, typer.Option(metavar="S", help="Seed of composed documents and of distractors in memory.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Ask questions over memory and over controls, and compare.
+    """Evaluate answers from memory against controls.
 
-    Every prediction is kept in the output folder; conditions that it holds for the same model and questions are not
-    run again.
+    Every prediction is kept in the output folder. Conditions that are there already, for the same model and questions,
+    are not run again.
 
     \b
     Examples:

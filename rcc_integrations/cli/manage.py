@@ -56,11 +56,13 @@ def rm(
         list[str] | None,
         typer.Argument(metavar="DOCUMENT", help="Remove only these documents.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a whole collection is removed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask for confirmation before a whole collection is removed.")
+    ] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Remove documents, or a whole collection.
+    """Remove documents or a whole collection.
 
     \b
     Examples:
@@ -94,7 +96,7 @@ def mv(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Give a collection another name.
+    """Rename a collection.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they amount to."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
     from rcc_integrations.reader.reader import RCCReader
 
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="PATH", help="Folder of the store, as before the command.", show_default=False),
+    typer.Option(
+        "--store", metavar="PATH", help="Folder of the store; same as --store before the command.", show_default=False
+    ),
 ]
 Collection = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.", show_default=False)]
 
@@ -30,14 +32,14 @@ Routing = Annotated[
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that stand before a command.
+    """The global options, which come before a command.
 
     Args:
         store: Folder of the store.
-        model: Folder or hub id of a model; None for the one that comes with the package.
+        model: Folder or hub id of a model; None for the default model.
         base: Folder or hub id of a causal LM to use without an adapter instead; None for none.
-        device: Where the model runs; None to choose.
-        dtype: Its number format; None to choose.
+        device: Where the model runs; None to choose automatically.
+        dtype: Its number format; None to choose automatically.
     """
 
     store: str
@@ -52,7 +54,7 @@ class Settings:
 
         Args:
             context: The command's context.
-            store: What `--store` behind the command says, if given.
+            store: The value of `--store` after the command, if given.
         """
         settings = context.find_object(cls)
         assert settings is not None

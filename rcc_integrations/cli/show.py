@@ -1,4 +1,4 @@
-"""`rcc show`: what is in a collection, or in a document."""
+"""`rcc show`: the contents of a collection or a document."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def show(
 ) -> None:
     """Show a collection or a document.
 
-    A collection is shown with its documents, a document with its windows and where they are in the text. Control
-    characters in the text are replaced; with --json it is exact.
+    A collection is listed with its documents, a document with its windows and their character offsets. Control
+    characters in the text are replaced; with --json, the text is exact.
 
     \b
     Examples:

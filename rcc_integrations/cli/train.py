@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 def train(
     context: typer.Context,
     output: Annotated[
-        Path | None, option("output", "FOLDER", "Where the model, the state, the log and the curves go.", RUN)
+        Path | None, option("output", "FOLDER", "Folder for the model, the state, the log and the curves.", RUN)
     ] = None,
-    steps: Annotated[int | None, option("steps", "N", "End after so many steps.", RUN)] = None,
-    minutes: Annotated[float | None, option("minutes", "MINUTES", "End after so much time.", RUN)] = None,
+    steps: Annotated[int | None, option("steps", "N", "Stop after this many steps.", RUN)] = None,
+    minutes: Annotated[float | None, option("minutes", "MINUTES", "Stop after this much time.", RUN)] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew, even where a run could go on.", rich_help_panel=RUN)
+        bool, typer.Option("--fresh", help="Start over, even if the run could be resumed.", rich_help_panel=RUN)
     ] = False,
     must_fall: Annotated[
         bool, typer.Option("--must-fall", help="Fail unless the loss falls by 5 %.", rich_help_panel=RUN)
     ] = False,
     save_minutes: Annotated[float | None, option("save_minutes", "MINUTES", "How often to save.", RUN)] = None,
     check_samples: Annotated[
-        int | None, option("check_samples", "N", "Validation texts read when saving.", RUN)
+        int | None, option("check_samples", "N", "Number of validation texts at each save.", RUN)
     ] = None,
-    seed: Annotated[int | None, option("seed", "N", "Decides data and first weights.", RUN)] = None,
+    seed: Annotated[int | None, option("seed", "N", "Seed of the data and of the initial weights.", RUN)] = None,
     device: Annotated[
-        str | None, option("device", "cpu|cuda", "Where to compute.", RUN, "CUDA if there is one")
+        str | None, option("device", "cpu|cuda", "Device to train on.", RUN, "CUDA if there is one")
     ] = None,
     bf16: Annotated[
         bool | None,
@@ -52,7 +52,7 @@ def train(
     ] = None,
     base: Annotated[str | None, option("base", "PATH_OR_HUB", "Causal LM to train on.", MODEL)] = None,
     start: Annotated[
-        Path | None, option("start", "FOLDER", "RCC model to go on from; its layout is kept.", MODEL)
+        Path | None, option("start", "FOLDER", "RCC model to continue from; its layout is kept.", MODEL)
     ] = None,
     injection: Annotated[
         str | None, option("injection", "kv|residual", "How memory enters the decoder.", MODEL)
@@ -72,7 +72,7 @@ def train(
         option(
             "layers",
             "N,N,…",
-            "For focused placement, all layers, the one that reads memory most first.",
+            "For focused placement: all layers, the one that reads memory most first.",
             MODEL,
             "measured on the base",
         ),
@@ -86,8 +86,8 @@ def train(
         option(
             "own",
             "PATH",
-            'JSONL file of {"text", "questions": [{"q", "answers"}]} or folder of documents; more than once '
-            "for several. Without --share, only these are trained on.",
+            'JSONL file of {"text", "questions": [{"q", "answers"}]} or folder of documents; may be '
+            "repeated. Without --share, training uses only these.",
             DATA,
         ),
     ] = None,
@@ -106,7 +106,7 @@ def train(
         option(
             "ratio",
             "RATIO=SHARE",
-            "Compression ratio and how often it is drawn; 0 is text in clear.",
+            "Compression ratio and how often it is drawn; 0 is uncompressed text.",
             DATA,
             "0=.1 1=.15 2=.1 4=.4 8=.25",
         ),
@@ -121,23 +121,32 @@ def train(
             "A=.15 B=.75 C=.1",
         ),
     ] = None,
-    batch: Annotated[int | None, option("batch", "TEXTS", "Texts a batch.", DATA)] = None,
-    max_windows: Annotated[int | None, option("max_windows", "N", "Most windows in memory at once.", DATA)] = None,
+    batch: Annotated[int | None, option("batch", "TEXTS", "Texts per batch.", DATA)] = None,
+    max_windows: Annotated[int | None, option("max_windows", "N", "Maximum number of windows in memory.", DATA)] = None,
     distractors: Annotated[
-        float | None, option("distractors", "SHARE", "How often other texts are in memory too.", DATA)
+        float | None, option("distractors", "SHARE", "How often memory contains other texts as well.", DATA)
     ] = None,
     target_tokens: Annotated[
-        int | None, option("target_tokens", "N", "Most tokens of questions and answers a text.", DATA)
+        int | None, option("target_tokens", "N", "Maximum number of question and answer tokens per text.", DATA)
     ] = None,
-    bank: Annotated[int | None, option("bank", "TEXTS", "Texts compressed beforehand in stage C.", DATA)] = None,
-    accumulate: Annotated[int | None, option("accumulate", "N", "Batches a step.", PACE)] = None,
-    learning_rate: Annotated[float | None, option("learning_rate", "RATE", "Of the adapters.", PACE)] = None,
-    projection_rate: Annotated[float | None, option("projection_rate", "RATE", "Of the projections.", PACE)] = None,
-    warmup: Annotated[float | None, option("warmup", "SHARE", "Part of the run in which rates rise.", PACE)] = None,
-    weight_decay: Annotated[float | None, option("weight_decay", "RATE", "Of AdamW.", PACE)] = None,
-    clip: Annotated[float | None, option("clip", "NORM", "Largest norm of the gradient.", PACE)] = None,
+    bank: Annotated[
+        int | None, option("bank", "TEXTS", "Number of texts that stage C compresses beforehand.", DATA)
+    ] = None,
+    accumulate: Annotated[int | None, option("accumulate", "N", "Batches per step.", PACE)] = None,
+    learning_rate: Annotated[
+        float | None, option("learning_rate", "RATE", "Learning rate of the adapters.", PACE)
+    ] = None,
+    projection_rate: Annotated[
+        float | None, option("projection_rate", "RATE", "Learning rate of the projections.", PACE)
+    ] = None,
+    warmup: Annotated[
+        float | None, option("warmup", "SHARE", "Share of the run in which learning rates rise.", PACE)
+    ] = None,
+    weight_decay: Annotated[float | None, option("weight_decay", "RATE", "Weight decay of AdamW.", PACE)] = None,
+    clip: Annotated[float | None, option("clip", "NORM", "Maximum norm of the gradient.", PACE)] = None,
     distil: Annotated[
-        float | None, option("distil", "WEIGHT", "Learn from the reader of the full text, too.", PACE)
+        float | None,
+        option("distil", "WEIGHT", "Weight of distillation from the same decoder reading the full text.", PACE),
     ] = None,
     export: Annotated[
         Path | None,
@@ -148,10 +157,10 @@ def train(
     samples: Annotated[int, typer.Option("--samples", metavar="N", min=1, help="How many samples to export.")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Train a model on composed documents, real text, or your own data.
+    """Train a model.
 
-    A run goes on where it stopped when the same command is given again. Several GPUs: start it as
-    `accelerate launch -m rcc_integrations.cli train …`.
+    The data is composed documents, real text, or your own. Run the same command again to resume. On several GPUs, start
+    it as `accelerate launch -m rcc_integrations.cli train …`.
 
     \b
     Examples:
@@ -159,10 +168,10 @@ def train(
       rcc train --output runs/mine --data questions.jsonl --data docs/ --minutes 30 --start runs/first/model
       rcc train --output runs/qwen --base Qwen/Qwen3-0.6B --window 256 --ratio 4=1 --steps 2000
       rcc train --output runs/published --injection residual --minutes 60
-      rcc train --export samples.jsonl --samples 20000    # there: rcc train --data samples.jsonl …
+      rcc train --export samples.jsonl --samples 20000    # elsewhere: rcc train --data samples.jsonl …
     """  # noqa: D301
     given = {name: value for name, value in locals().items() if name in DEFAULTS and value is not None}
-    with Output(as_json, "Interrupted. The same command goes on from the state saved last.") as out:
+    with Output(as_json, "Interrupted. Run the same command again to continue from the last saved state.") as out:
         before = Settings.of(context, None)
         if before.base is not None and start is None:
             given.setdefault("base", before.base)

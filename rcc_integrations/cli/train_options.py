@@ -14,7 +14,7 @@ from rcc_integrations.training.settings import LAYOUT, TrainSettings
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrainSettings)} | LAYOUT
 
 #: Headings of the help.
-RUN, MODEL, DATA, PACE = "The run", "The model", "What it learns from", "How it learns"
+RUN, MODEL, DATA, PACE = "Run", "Model", "Data", "Optimisation"
 
 
 def option(name: str, metavar: str, text: str, panel: str, default: str | None = None) -> Any:
@@ -52,7 +52,7 @@ def shares(name: str, values: list[str], *, whole: bool) -> dict[Any, float]:
             found[int(key) if whole else key] = float(share) if share else 1.0
         except ValueError as error:
             example = "4=0.5" if whole else "B=0.5"
-            raise ConfigError(f"--{name} takes a name and its share, such as {example}; it is {value!r}.") from error
+            raise ConfigError(f"--{name} takes a name and a share, such as {example}; it is {value!r}.") from error
     return found
 
 
@@ -69,4 +69,4 @@ def numbers(name: str, value: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in value.split(","))
     except ValueError as error:
-        raise ConfigError(f"--{name} takes whole numbers with commas between; it is {value!r}.") from error
+        raise ConfigError(f"--{name} takes whole numbers separated by commas; it is {value!r}.") from error

@@ -1,4 +1,4 @@
-"""Calibration: the weights that turn a decoder's probabilities into the confidence that a text says its answer."""
+"""Calibration: the weights that turn the decoder's probabilities into the confidence of an answer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Judged:
 
     Args:
         answerable: Whether the text answers the question.
-        right: Whether the answer is what the text says; never so where it says nothing.
-        evidence: How sure the decoder was.
-        supported: Whether the text speaks of what the answer says.
+        right: Whether the answer is correct; always false for unanswerable questions.
+        evidence: The decoder's probabilities.
+        supported: Whether a passage supports the answer.
     """
 
     answerable: bool
@@ -42,7 +42,7 @@ class Judged:
 
 
 def questions(documents: int, seed: int = 0) -> list[Sample]:
-    """Compose documents of the validation split, of whose questions about a third have no answer.
+    """Compose documents of the validation split; about a third of their questions are unanswerable.
 
     Args:
         documents: How many.
@@ -82,16 +82,16 @@ def answered(
 
 
 def calibrate(judged: Sequence[Judged]) -> tuple[float, ...]:
-    """Find weights by logistic regression.
+    """Fit the weights by logistic regression.
 
     Args:
-        judged: Answers, right ones and wrong ones.
+        judged: Correct and incorrect answers.
 
     Returns:
         Four numbers for `RCCConfig.confidence`.
 
     Raises:
-        DataError: If all are right or none is.
+        DataError: All answers are correct, or none is.
     """
     wanted = torch.tensor([float(each.right) for each in judged], dtype=torch.float64)
     if not 0 < wanted.sum() < len(wanted):
@@ -126,15 +126,15 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Declining:
-    """What a least confidence does to some answers.
+    """The effect of `min_confidence` on some answers.
 
     Args:
-        threshold: The least confidence.
-        caught: Unanswerable questions below it, of `unanswerable`.
-        unanswerable: How many there are.
-        declined: All questions below it, of `asked`.
-        asked: How many there are.
-        right: Right answers at or above it.
+        threshold: The value of `min_confidence`.
+        caught: Unanswerable questions with a lower confidence.
+        unanswerable: Unanswerable questions in total.
+        declined: Questions with a lower confidence.
+        asked: Questions in total.
+        right: Correct answers among the others.
     """
 
     threshold: float
@@ -146,12 +146,12 @@ class Declining:
 
     @property
     def precision(self) -> float:
-        """Of the questions declined, the share that have no answer; 1 if none is declined."""
+        """Share of unanswerable questions among those below the threshold; 1 if there are none."""
         return self.caught / self.declined if self.declined else 1.0
 
     @property
     def recall(self) -> float:
-        """Of the questions without an answer, the share that is declined; 1 if there is none."""
+        """Share of unanswerable questions that are below the threshold; 1 if there are none."""
         return self.caught / self.unanswerable if self.unanswerable else 1.0
 
     def cells(self) -> tuple[str, ...]:
@@ -163,12 +163,12 @@ class Declining:
 
 
 def declining(judged: Sequence[Judged], weights: Sequence[float], threshold: float) -> Declining:
-    """Count what a least confidence declines.
+    """Count the effect of `min_confidence`.
 
     Args:
         judged: Answers.
-        weights: As `calibrate` returns them.
-        threshold: The least confidence.
+        weights: As returned by `calibrate`.
+        threshold: The value of `min_confidence`.
     """
     below = [each for each in judged if confidence(each.evidence, weights) < threshold]
     right = sum(each.right for each in judged) - sum(each.right for each in below)

@@ -19,16 +19,16 @@ from rcc_integrations.model.rcc_model import RCCModel
 FAMILIES = {
     "memory": "memory of the document, one condition a ratio",
     "grounded": "memory, answers held to words of the document, one condition a ratio",
-    "expand": "memory at the main ratio, but the best one or two windows in clear, without and with grounding",
+    "expand": "memory at the main ratio with the best one or two windows as text, without and with grounding",
     "int8": "memory at the main ratio after its round trip through int8",
     "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
     "collection": "memory at the main ratio, all documents of a set in one collection, windows found in several ways",
     "full": "full text in clear, read by the model's decoder",
     "base": "full text in clear, read by the untouched base in its chat template",
     "none": "no text",
-    "cut": "the text's beginning in clear, at as many positions as the memory takes",
-    "bm25": "windows that BM25 ranks best, in clear at equal positions",
-    "vector": "windows that vectors rank best, in clear at equal positions",
+    "cut": "the beginning of the text, in as many positions as the memory takes",
+    "bm25": "windows that BM25 ranks best, as text in equal positions",
+    "vector": "windows that vectors rank best, as text in equal positions",
     "bm25-short": "the same by BM25 with pieces of a sentence or two",
     "vector-short": "the same by vectors with pieces of a sentence or two",
     "shuffled": "memory of another document",
@@ -81,11 +81,11 @@ def conditions_for(model: RCCModel, ratios: Sequence[int] = (), families: Sequen
 
     Args:
         model: The model.
-        ratios: Ratios of memory; by default those that the model was trained for, and 1 where that is exact.
+        ratios: Ratios of memory; by default those that the model was trained for, and 1 if it is exact.
         families: Which of `FAMILIES`; all if none is given.
 
     Raises:
-        ConfigError: If a ratio cannot be used or there is no such family.
+        ConfigError: A ratio cannot be used, or a family does not exist.
     """
     if unknown := [family for family in families if family not in FAMILIES]:
         raise ConfigError(f"There is no condition {unknown[0]!r}.{suggest(unknown[0], list(FAMILIES), 'conditions')}")

@@ -1,4 +1,4 @@
-"""What is asked: composed documents of the validation split, files, a few questions of each; where answers stand."""
+"""Evaluation sets: composed documents of the validation split, files, and where answers are in the text."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Material:
 
 
 def read_clear(model: RCCModel, tokens: Sequence[int]) -> Prefix:
-    """Let a model's decoder read a text in clear, behind the opening of its prompt.
+    """Let a model's decoder read an uncompressed text after the opening of its prompt.
 
     Args:
         model: The model.
@@ -128,7 +128,9 @@ def read_clear(model: RCCModel, tokens: Sequence[int]) -> Prefix:
     """
     length = model.text_prefix().length + len(tokens)
     if length >= model.reach:
-        raise BudgetError(f"{length} tokens in clear do not fit into the {model.reach} positions of the decoder.")
+        raise BudgetError(
+            f"{length} tokens of uncompressed text do not fit into the {model.reach} positions of the decoder."
+        )
     if not tokens:
         return model.text_prefix()
     with torch.no_grad():

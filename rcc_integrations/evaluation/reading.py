@@ -1,4 +1,4 @@
-"""What stands in front of a question under each condition: memories of several kinds, or text in clear."""
+"""What precedes a question under each condition: memories of several kinds, or uncompressed text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reading:
 
     Args:
         prefix: The decoder's prefix.
-        windows: Windows in memory; 0 for text in clear.
+        windows: Windows in memory; 0 for uncompressed text.
         grammar: What the answer is held to; `None` for nothing.
         clear: Token ids of windows that are read in clear, between prefix and question.
         rank: Where windows were found in a collection, the rank of the first that holds the answer, from 1.
@@ -62,13 +62,13 @@ def grounded(material: Material, number: int, *, ratio: int) -> list[Reading]:
 
 
 def expanded(material: Material, number: int, *, ratio: int, most: int, held: bool = False) -> list[Reading]:
-    """Read a document's memories but for the windows that fit a question best, which are read in clear.
+    """Read a document's memories, except for the windows that match a question best, which are read as text.
 
     Args:
         material: Model and documents.
         number: The document.
         ratio: Compression ratio.
-        most: How many windows are read in clear.
+        most: How many windows are read as uncompressed text.
         held: Hold answers to words of the document.
     """
     sample, memories = material.samples[number], material.memories(number, ratio)
@@ -122,13 +122,13 @@ def shuffled(material: Material, number: int, *, ratio: int) -> list[Reading]:
 
 
 def full_text(material: Material, number: int, *, by_base: bool = False) -> list[Reading]:
-    """Read the whole text in clear, by the model's decoder or by its untouched base."""
+    """Read the whole uncompressed text, with the model's decoder or with its untouched base."""
     model = material.base if by_base else material.model
     return _clear(material, number, material.tokens(number), model)
 
 
 def cut_text(material: Material, number: int, *, ratio: int) -> list[Reading]:
-    """Read the beginning of the text in clear, as many tokens as the document has slots."""
+    """Read the beginning of the uncompressed text: as many tokens as the document has slots."""
     return _clear(material, number, material.tokens(number)[: material.slots(number, ratio)], material.model)
 
 

@@ -25,15 +25,15 @@ def write_report(results: Results, page: Path) -> list[Path]:
     """Write the tables into a page, between its markers, and the chart beside it.
 
     Args:
-        results: What was found.
-        page: Markdown file; made if it is not there. The chart has its name with `.png`.
+        results: The results.
+        page: Markdown file; created if it does not exist. The chart has the same name with `.png`.
 
     Returns:
-        The files written: the page, and the chart where matplotlib is installed.
+        The files written: the page, and the chart if matplotlib is installed.
 
     Raises:
-        ConfigError: If the page is there but lacks the markers, or cannot be read.
-        DataError: If no condition was run.
+        ConfigError: The page exists but lacks the markers, or cannot be read.
+        DataError: No condition was run.
     """
     before, after = check_page(page)
     if not results.conditions:

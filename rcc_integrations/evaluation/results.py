@@ -1,4 +1,4 @@
-"""`Results`: every prediction of an evaluation, in one JSON file that later runs go on from."""
+"""`Results`: every prediction of an evaluation, in one JSON file from which later runs continue."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FORMAT = 1
 
 
 class Results:
-    """What was asked and what was answered.
+    """The questions and predictions of an evaluation.
 
     Args:
-        header: Model, data and settings; runs with the same header go into one file.
-        questions: Set, document, question, accepted answers, kind and place of the answer of every question.
-        folder: Where to keep the file; `None` to keep nothing.
+        header: Model, data and settings; runs with the same header share a file.
+        questions: For every question its set, document, text, accepted answers, kind, and place of the answer.
+        folder: Folder for the file; `None` to keep the results in memory only.
 
     Raises:
-        DataError: If the file of an earlier run cannot be read.
+        DataError: The file of an earlier run cannot be read.
     """
 
     def __init__(self, header: dict[str, Any], questions: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
@@ -49,10 +49,10 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read a file of results, to make tables of it again.
+        """Read a file of results, for example to make its tables again.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: The file cannot be read.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ class Results:
         return found
 
     def add(self, name: str, record: dict[str, Any]) -> None:
-        """Keep what a condition gave, on disk too if there is a folder.
+        """Add the predictions of a condition, and save them if there is a folder.
 
         Args:
             name: Name of the condition.

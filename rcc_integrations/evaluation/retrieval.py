@@ -1,4 +1,4 @@
-"""Controls that retrieve: the best pieces of a document in clear, at as many positions as its memory takes."""
+"""Controls that retrieve: the best uncompressed pieces of a document, in as many positions as its memory takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RANKINGS: dict[Ranking, str] = {"bm25": "BM25", "vector": "vectors"}
 
 
 def retrieved(material: Material, number: int, *, ratio: int, ranking: Ranking, short: bool) -> list[Reading]:
-    """Read for every question the pieces of the document that fit it best, in clear and in reading order.
+    """For every question, read the uncompressed pieces of the document that match it best, in reading order.
 
     Args:
         material: Model and documents.

@@ -24,7 +24,7 @@ _BATCH_POSITIONS = 16384
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an evaluation is.
+    """The progress of an evaluation.
 
     Args:
         condition: Name of the condition.
@@ -67,20 +67,21 @@ def evaluate(
 
     Args:
         model: The model.
-        samples: Documents with questions; those with the same `task` are one set.
-        wanted: Conditions; all that fit the model if not given.
-        output: Folder for the results; what it already holds for the same model and data is not run again.
-        batch: The most questions at once.
-        max_new_tokens: The most tokens of an answer.
-        seed: Decides which other documents stand beside one, and in which order.
-        tell: Told of progress.
+        samples: Documents with questions; those with the same `task` form a set.
+        wanted: Conditions; all that apply to the model if not given.
+        output: Folder for the results; conditions that it already contains for the same model and data are not run
+            again.
+        batch: Maximum number of questions in a batch.
+        max_new_tokens: Maximum number of tokens of an answer.
+        seed: Decides which other documents are in memory as distractors, and in which order.
+        tell: Callback for progress.
 
     Returns:
-        All predictions; conditions that cannot be run here are named in `skipped`.
+        All predictions; conditions that cannot be run on this machine are named in `skipped`.
 
     Raises:
-        DataError: If nothing is asked, a document has no tokens, or earlier results cannot be read.
-        ConfigError: If `batch` or `max_new_tokens` cannot be used.
+        DataError: There are no questions, a document has no tokens, or earlier results cannot be read.
+        ConfigError: `batch` or `max_new_tokens` is out of range.
     """
     if batch < 1:
         raise ConfigError(f"batch must be at least 1; it is {batch!r}.")

@@ -1,4 +1,4 @@
-"""From what a user points at to the files that can be read."""
+"""Finds the files that can be read under the paths that a user gives."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def find_files(
     stdin_name: str = "stdin",
     stdin: BinaryIO | None = None,
 ) -> tuple[list[SourceFile], list[Skipped]]:
-    """Find the files to read. Nothing is parsed; only the first bytes of each file are looked at.
+    """Find the files to read. Nothing is parsed; only the first bytes of each file are examined.
 
     Args:
-        paths: Files, folders (searched at any depth), globs such as ``docs/**/*.md``, or ``-`` for standard input.
-            A document's id is its path relative to the folder given, or to the part of a glob before its first
-            wildcard; a single file's is its name.
-        exclude: Patterns of files and folders to leave out; see `Exclude`.
-        limit: Largest file that is read, in bytes.
-        stdin_name: Document id of standard input; its suffix tells the kind.
-        stdin: Where ``-`` is read from, by default the process's standard input.
+        paths: Files, folders (searched recursively), globs such as `docs/**/*.md`, or `-` for standard input.
+            A document's id is its path relative to the given folder, or to the part of a glob before its first
+            wildcard; for a single file it is the file's name.
+        exclude: Patterns of files and folders to leave out.
+        limit: Maximum size of a file, in bytes.
+        stdin_name: Document id of standard input; its suffix tells the kind of file.
+        stdin: The stream to read `-` from; by default the process's standard input.
 
     Returns:
-        The files in the order of `paths`, sorted by id within each, every file once; and everything else that a user
-        could have expected to be read, with the reason.
+        The files in the order of `paths`, sorted by id within each path and each file once; and whatever else was
+        found there, with the reason why it is not read.
 
     Raises:
-        ConfigError: If a path does not exist, a glob matches no file, or two different files would get one id.
+        ConfigError: A path does not exist, a glob matches no file, or two different files would get the same id.
     """
     if limit < 1:
         raise ConfigError(f"The size limit must be at least one byte, not {limit}.")

@@ -9,12 +9,12 @@ from rcc_integrations.files.names import printable
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that a user could have expected to be read.
+    """A file or folder that was not read although the user may expect it.
 
     Args:
         path: The file or folder, as the user gave it or below that, in printable form.
-        reason: Why it is not read and, where something helps, what to do.
-        routine: Left out by rule, such as ``.git`` in a folder: nothing that calls for action.
+        reason: Why it is not read and, if something helps, what to do.
+        routine: Whether it is left out by rule, such as `.git` in a folder, and needs no attention.
     """
 
     path: str

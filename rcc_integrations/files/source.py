@@ -1,4 +1,4 @@
-"""A file that was found and can be read into a document."""
+"""`SourceFile`: a file that can be read into a document."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rcc_integrations.errors import EmptyDocumentError, UnreadableFileError
 from rcc_integrations.files.kinds import KINDS
 
 SIZE_LIMIT = 64 * 2**20
-"""Largest file that is read unless told otherwise, in bytes."""
+"""Default maximum size of a file, in bytes."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One readable input; its bytes are read only when they are asked for.
+    """A readable file; its bytes are read when they are first needed.
 
     Args:
-        id: Document id, a relative path with ``/`` between its parts.
-        path: Where the file lies; ``-`` for standard input.
-        kind: "text", "html", "pdf" or "docx".
+        id: Document id: a relative path with `/` between its parts.
+        path: Path of the file; `-` for standard input.
+        kind: `text`, `html`, `pdf` or `docx`.
         source: The path as the user gave it, joined with the part below it.
-        limit: Most bytes that are read.
-        data: The bytes, where they are at hand already (standard input), else None.
+        limit: Maximum number of bytes that are read.
+        data: The bytes, if they have been read already (standard input), else None.
     """
 
     id: str
@@ -37,10 +37,10 @@ class SourceFile:
 
     @cached_property
     def digest(self) -> str:
-        """BLAKE2b-256 of the raw bytes in hex: equal digests mean that nothing needs to be parsed again.
+        """BLAKE2b-256 hash of the raw bytes in hex; if it is unchanged, the file need not be parsed again.
 
         Raises:
-            UnreadableFileError: If the file cannot be read any more, or has grown beyond the limit.
+            UnreadableFileError: The file can no longer be read, or has grown beyond the limit.
         """
         return digest_of(self._bytes())
 
@@ -48,12 +48,12 @@ class SourceFile:
         """Read and parse the file.
 
         Returns:
-            The document; its digest is that of the very bytes that were parsed, even if the file changed meanwhile.
+            The document; its digest is that of the bytes that were parsed, even if the file has changed since.
 
         Raises:
-            UnreadableFileError: If the file cannot be read, is broken, or is no text.
-            EmptyDocumentError: If it holds no text.
-            MissingExtraError: If the library for its kind is not installed.
+            UnreadableFileError: The file cannot be read, is damaged, or is not text.
+            EmptyDocumentError: It contains no text.
+            MissingExtraError: The library for its kind is not installed.
         """
         data = self._bytes()
         # Readers know Markdown by its suffix; an id given to standard input has one as well.

@@ -18,18 +18,17 @@ _MESSAGE = "message"
 
 
 def create_memory_chain(model: RCCChatModel) -> Runnable[dict[str, Any], dict[str, Any]]:
-    """Build a chain from a question to its answer and the windows that it rests on.
+    """Build a question-answering chain, which also returns the windows that an answer is based on.
 
     Args:
         model: A chat model with a collection.
 
     Returns:
-        A Runnable from `{"input": question, "chat_history": messages}` (the history may be left out) to the same with
-        `answer`, a text, and `context`, a list of documents. While streaming, pieces of the answer come as they are
-        written.
+        A Runnable that takes `{"input": question, "chat_history": messages}` (the history is optional) and returns the
+        same with `answer`, a text, and `context`, a list of documents. While streaming, the answer arrives in pieces.
 
     Raises:
-        ConfigError: If the model has no collection.
+        ConfigError: The model has no collection.
     """
     if model.collection is None:
         raise ConfigError("The chain answers from memory: give the model a collection.")

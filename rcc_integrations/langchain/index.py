@@ -23,11 +23,11 @@ from rcc_integrations.reader.reader import RCCReader
 
 
 class RCCDocumentIndex(DocumentIndex):
-    """Documents of a collection: put in, taken out, found again.
+    """A collection as a LangChain document index and retriever.
 
-    Whole documents go in and are compressed once; what comes out of a search is their most relevant windows. Works
-    with `langchain_core.indexing.index` and a record manager. A document that cannot be added raises, because `index`
-    would take it for done otherwise.
+    Whole documents are compressed once; a search returns their best-matching windows. Works with
+    `langchain_core.indexing.index` and a record manager. A document that cannot be added raises an exception, because
+    `index` would otherwise record it as done.
 
     Example:
         ```python
@@ -37,12 +37,12 @@ class RCCDocumentIndex(DocumentIndex):
         ```
 
     Args:
-        collection: Name of the collection; made when the first document comes.
+        collection: Name of the collection; created with the first document.
         store: Folder of the store.
         reader: An open reader to share instead.
-        k: How many windows a search returns.
-        model: Folder or hub id of an RCC model; the default model of the package if not given.
-        ratio: Compression ratio of a new collection; the model's own if not given.
+        k: Maximum number of windows that a search returns.
+        model: Folder or hub id of an RCC model; the default model if not given.
+        ratio: Compression ratio of a new collection; the model's default if not given.
     """
 
     collection: str
@@ -68,7 +68,7 @@ class RCCDocumentIndex(DocumentIndex):
 
     @property
     def memory(self) -> RCCReader:
-        """The reader below; opened when first asked for."""
+        """The underlying `RCCReader`, opened lazily."""
         if self.reader is not None:
             found: RCCReader = self.reader
             return found
@@ -78,16 +78,16 @@ class RCCDocumentIndex(DocumentIndex):
         return self._opened
 
     def upsert(self, items: Sequence[Document], /, **kwargs: Any) -> UpsertResponse:
-        """Add documents, or replace those of the same id; equal ones cost nothing.
+        """Add documents, or replace those with the same id; unchanged ones cost nothing.
 
         Args:
-            items: Documents; those without an id get one.
-            **kwargs: None are known.
+            items: The documents; those without an id get one.
+            **kwargs: None are accepted.
 
         Raises:
-            ConfigError: If metadata is not JSON, or two documents have one id.
-            EmptyDocumentError: If a document has no text.
-            StoreError: If the store cannot take them; those before stay.
+            ConfigError: Metadata is not JSON, or two documents have the same id.
+            EmptyDocumentError: A document has no text.
+            StoreError: The store cannot take them; documents before them stay added.
         """
         _no_options("upsert", kwargs)
         ids = [item.id or uuid.uuid4().hex for item in items]
@@ -97,14 +97,14 @@ class RCCDocumentIndex(DocumentIndex):
         return UpsertResponse(succeeded=ids, failed=[])
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> DeleteResponse:
-        """Remove documents, all at one instant; ids that are not there are no error.
+        """Remove documents in one transaction; unknown ids are ignored.
 
         Args:
-            ids: Which; to remove all, drop the collection.
-            **kwargs: None are known.
+            ids: Ids of the documents; to remove all, drop the collection.
+            **kwargs: None are accepted.
 
         Raises:
-            ValueError: If no ids are given.
+            ValueError: No ids are given.
         """
         _no_options("delete", kwargs)
         if ids is None:
@@ -116,11 +116,11 @@ class RCCDocumentIndex(DocumentIndex):
         return DeleteResponse(num_deleted=len(known), succeeded=known, num_failed=0, failed=[])
 
     def get(self, ids: Sequence[str], /, **kwargs: Any) -> list[Document]:
-        """Return documents as they were put in, those that are there.
+        """Return documents as they were added; unknown ids are ignored.
 
         Args:
-            ids: Which.
-            **kwargs: None are known.
+            ids: Ids of the documents.
+            **kwargs: None are accepted.
         """
         _no_options("get", kwargs)
         there = self._records()

@@ -10,41 +10,39 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, FunctionMessage, SystemMessage, ToolMessage
 
-from rcc_integrations.chat.conversation import Conversation
+from rcc_integrations.chat.conversation import Said
 from rcc_integrations.chat.tools import call_text
 from rcc_integrations.errors import ConfigError, UnreadableFileError
-from rcc_integrations.reader.prompt import Role, Turn
+from rcc_integrations.reader.prompt import Role
 
 _ROLES: dict[str, Role] = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant",
                            "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip
 
 
-def conversation(messages: Sequence[BaseMessage], compress_over: int | None, count: Any) -> Conversation:
+def said(messages: Sequence[BaseMessage]) -> list[Said]:
     """Read messages.
 
     Args:
         messages: In order.
-        compress_over: Texts of users and tools with more tokens than this become documents; `None` for never.
-        count: Returns the number of tokens of a text.
 
     Raises:
         ConfigError: If a message holds what the model cannot read, such as an image.
     """
-    found = Conversation()
-    for message in messages:
-        role = _role(message)
-        texts, documents = _content(message)
-        said = found.take(role, texts, documents, compress_over, count)
-        if isinstance(message, AIMessage) and message.tool_calls:
-            calls = [call_text(call["name"], call["args"]) for call in message.tool_calls]
-            said = "\n".join([*([said] if said else []), *calls])
-        elif isinstance(message, ToolMessage):
-            failed = " failed" if getattr(message, "status", "success") == "error" else ""
-            said = f"Result of {message.name or 'the function'}{failed}: {said}"
-        elif message.name and role == "user":
-            said = f"{message.name}: {said}"
-        found.turns.append(Turn(role, said))
-    return found
+    return [_said(message) for message in messages]
+
+
+def _said(message: BaseMessage) -> Said:
+    role = _role(message)
+    texts, documents = _content(message)
+    before, calls = "", list[str]()
+    if isinstance(message, AIMessage):
+        calls = [call_text(call["name"], call["args"]) for call in message.tool_calls]
+    elif isinstance(message, ToolMessage):
+        failed = " failed" if getattr(message, "status", "success") == "error" else ""
+        before = f"Result of {message.name or 'the function'}{failed}: "
+    elif message.name and role == "user":
+        before = f"{message.name}: "
+    return Said(role, texts, documents, before, calls)
 
 
 def _role(message: BaseMessage) -> Role:
@@ -59,7 +57,7 @@ def _role(message: BaseMessage) -> Role:
 
 
 def _content(message: BaseMessage) -> tuple[list[str], list[str]]:
-    """Return texts to read in clear, and texts of documents."""
+    """Return texts to read as uncompressed text, and texts of documents."""
     if isinstance(message.content, str):
         return [message.content], []
     texts: list[str] = []

@@ -9,10 +9,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from rcc_integrations.chat.output import OutputForm
 from rcc_integrations.errors import ConfigError
+from rcc_integrations.langchain.tools import as_schema
 
 METHODS = ("json_schema", "function_calling", "json_mode")
 
@@ -40,7 +42,8 @@ def structured_output(
     else:
         wanted: Any = {"type": "json_object"}
         if schema is not None:
-            wanted = {"type": "json_schema", "json_schema": {"schema": convert_to_json_schema(schema)}}
+            wanted = {"type": "json_schema", "json_schema": {"schema": as_schema(schema)}}
+            OutputForm.of(response_format=wanted)  # what cannot be held is said now, not when it is asked
         bound = model.bind(response_format=wanted, ls_structured_output_format=note, **kwargs)
         parser = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
     if not include_raw:

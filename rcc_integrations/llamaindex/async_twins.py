@@ -2,56 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from llama_index.core.schema import BaseNode, Document
 
 from rcc_integrations.llamaindex.changing import ChangingIndex
-
-T = TypeVar("T")
+from rcc_integrations.llamaindex.serial_worker import SerialWorker
 
 
 class AsyncTwins(ChangingIndex):
     """Runs every changing method in a thread; LlamaIndex's own twins would compress on the event loop.
 
     The thread is the index's own: changes are done in the order in which they were asked for, and many that wait do not
-    take up the threads in which questions are prepared.
+    take up the threads in which questions are prepared. A change whose task is cancelled stops soon.
     """
 
-    _worker: ThreadPoolExecutor
+    _worker: SerialWorker
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
         """Do as `insert_nodes`."""
-        await self._aside(self.insert_nodes, nodes, **insert_kwargs)
+        await self._worker.run(self.insert_nodes, nodes, **insert_kwargs)
 
     async def ainsert(self, document: Document, **insert_kwargs: Any) -> None:
         """Do as `insert`."""
-        await self._aside(self.insert, document, **insert_kwargs)
+        await self._worker.run(self.insert, document, **insert_kwargs)
 
     async def adelete_nodes(
         self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
     ) -> None:
         """Do as `delete_nodes`."""
-        await self._aside(self.delete_nodes, node_ids, delete_from_docstore, **delete_kwargs)
+        await self._worker.run(self.delete_nodes, node_ids, delete_from_docstore, **delete_kwargs)
 
     async def adelete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
         """Do as `delete_ref_doc`."""
-        await self._aside(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **delete_kwargs)
+        await self._worker.run(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **delete_kwargs)
 
     async def aupdate_ref_doc(self, document: Document, **update_kwargs: Any) -> None:
         """Do as `update_ref_doc`."""
-        await self._aside(self.update_ref_doc, document, **update_kwargs)
+        await self._worker.run(self.update_ref_doc, document, **update_kwargs)
 
     async def arefresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
         """Do as `refresh_ref_docs`."""
-        return await self._aside(self.refresh_ref_docs, documents, **update_kwargs)
-
-    async def _aside(self, work: Callable[..., T], *given: Any, **options: Any) -> T:
-        # Spans of the work belong below the caller's, so its context goes along.
-        run = partial(contextvars.copy_context().run, work, *given, **options)
-        return await asyncio.get_running_loop().run_in_executor(self._worker, run)
+        return await self._worker.run(self.refresh_ref_docs, documents, **update_kwargs)

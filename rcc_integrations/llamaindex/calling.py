@@ -13,6 +13,7 @@ from llama_index.core.program.streaming_utils import process_streaming_content_i
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import BaseTool
 
+from rcc_integrations.chat.schemas import class_schema
 from rcc_integrations.llamaindex.settings import MemoryLLM
 
 
@@ -33,7 +34,7 @@ class CallingLLM(MemoryLLM):
         if user_msg is not None:
             messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
         choice = kwargs.pop("tool_choice", None) or ("any" if tool_required else "auto")
-        told = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        told = [_told(tool) for tool in tools]
         return {"messages": messages, "tools": told, "tool_choice": choice, **kwargs}
 
     def get_tool_calls_from_response(
@@ -44,7 +45,7 @@ class CallingLLM(MemoryLLM):
         Args:
             response: The response.
             error_on_no_tool_call: Whether it must hold one.
-            **kwargs: None are known.
+            **kwargs: None are accepted.
 
         Raises:
             ValueError: If it must and does not.
@@ -67,7 +68,7 @@ class CallingLLM(MemoryLLM):
     ) -> Generator[Any]:
         # LlamaIndex's own would leave the model free to answer in words.
         found = None
-        for part in self.stream_chat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs)):
+        for part in self.stream_chat(self._prompted(prompt, prompt_args), **_held_to(output_cls, llm_kwargs)):
             found = _grown(part, output_cls, found)
             yield found
 
@@ -78,7 +79,7 @@ class CallingLLM(MemoryLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any]:
-        parts = await self.astream_chat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
+        parts = await self.astream_chat(self._prompted(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
 
         async def gen() -> AsyncGenerator[Any]:
             found = None
@@ -88,9 +89,18 @@ class CallingLLM(MemoryLLM):
 
         return gen()
 
-    def _asked(self, prompt: PromptTemplate, given: dict[str, Any]) -> list[ChatMessage]:
+    def _prompted(self, prompt: PromptTemplate, given: dict[str, Any]) -> list[ChatMessage]:
         messages: list[ChatMessage] = self._extend_messages(prompt.format_messages(llm=self, **given))
         return messages
+
+
+def _told(tool: BaseTool) -> dict[str, Any]:
+    told: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    arguments = tool.metadata.fn_schema
+    if arguments is not None:
+        # LlamaIndex's own form leaves out what refers to itself.
+        told["function"]["parameters"] = class_schema(arguments)
+    return told
 
 
 def _arguments(call: ToolCallBlock) -> dict[str, Any]:
@@ -100,7 +110,7 @@ def _arguments(call: ToolCallBlock) -> dict[str, Any]:
 
 
 def _held_to(output_cls: type[BaseModel], settings: dict[str, Any] | None) -> dict[str, Any]:
-    return {**(settings or {}), "response_format": output_cls.model_json_schema()}
+    return {**(settings or {}), "response_format": class_schema(output_cls)}
 
 
 def _grown(part: ChatResponse, output_cls: type[BaseModel], found: Any) -> Any:

@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent, RetrievalStartEvent
+from llama_index.core.instrumentation.events.synthesis import SynthesizeEndEvent, SynthesizeStartEvent
 from llama_index.core.instrumentation.span import active_span_id
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from rcc_integrations.reader.ingest import AddReport
 from rcc_integrations.reader.observer import Step, StepCallback
@@ -49,7 +53,7 @@ class RCCRouteEvent(BaseEvent):
 
 
 class RCCLoadEvent(BaseEvent):
-    """Memories were brought into a prefix."""
+    """Memories were loaded into a prefix."""
 
     memory_slots: int = 0
     source_tokens: int = 0
@@ -62,7 +66,7 @@ class RCCLoadEvent(BaseEvent):
 
 
 class RCCGenerateEvent(BaseEvent):
-    """An answer was written."""
+    """An answer was generated."""
 
     question_tokens: int = 0
     answer_tokens: int = 0
@@ -146,3 +150,57 @@ class _Span:
     def drop(self, error: BaseException | None) -> None:
         """End it as failed."""
         dispatcher.span_drop(id_=self.id, bound_args=_NO_ARGUMENTS, err=error)
+
+
+@contextmanager
+def query(manager: Any, asked: QueryBundle) -> Iterator[Callable[[Any], Any]]:
+    """Tell a callback manager of a query; what is yielded takes the response and returns it.
+
+    Args:
+        manager: Of LlamaIndex.
+        asked: The query.
+    """
+    with manager.event(CBEventType.QUERY, payload={EventPayload.QUERY_STR: asked.query_str}) as event:
+
+        def end(response: Any) -> Any:
+            event.on_end(payload={EventPayload.RESPONSE: response})
+            return response
+
+        yield end
+
+
+@contextmanager
+def retrieval(manager: Any, asked: QueryBundle) -> Iterator[Callable[[list[NodeWithScore]], None]]:
+    """Tell dispatcher and callback manager of a retrieval; what is yielded takes the nodes.
+
+    Args:
+        manager: Of LlamaIndex.
+        asked: The query.
+    """
+    dispatcher.event(RetrievalStartEvent(str_or_query_bundle=asked))
+    with manager.event(CBEventType.RETRIEVE, payload={EventPayload.QUERY_STR: asked.query_str}) as event:
+
+        def end(nodes: list[NodeWithScore]) -> None:
+            event.on_end(payload={EventPayload.NODES: nodes})
+            dispatcher.event(RetrievalEndEvent(str_or_query_bundle=asked, nodes=nodes))
+
+        yield end
+
+
+@contextmanager
+def synthesis(manager: Any, asked: QueryBundle) -> Iterator[Callable[[Any], Any]]:
+    """Tell dispatcher and callback manager of a synthesis; what is yielded takes the response and returns it.
+
+    Args:
+        manager: Of LlamaIndex.
+        asked: The query.
+    """
+    dispatcher.event(SynthesizeStartEvent(query=asked))
+    with manager.event(CBEventType.SYNTHESIZE, payload={EventPayload.QUERY_STR: asked.query_str}) as event:
+
+        def end(response: Any) -> Any:
+            event.on_end(payload={EventPayload.RESPONSE: response})
+            dispatcher.event(SynthesizeEndEvent(query=asked, response=response))
+            return response
+
+        yield end

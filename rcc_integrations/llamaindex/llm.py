@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -18,17 +19,16 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from rcc_integrations.chat.tools import check_whole
+from rcc_integrations.chat.output import Written
 from rcc_integrations.llamaindex.calling import CallingLLM
 from rcc_integrations.llamaindex.messages import figures, raw_of, response_of
-from rcc_integrations.reader.answer import Answer
 
 
 class RCCLLM(CallingLLM):
-    """An LLM with a compressed memory store: documents are read once, questions are answered from memory.
+    """An LLM with a compressed memory store: documents are read once, and questions are answered from memory.
 
-    Without a collection, and without documents in the messages, it is a plain chat model (the base model below). What
-    a response has as `raw` holds the package's `Answer`, with sources and timings, as `raw["answer"]`.
+    Without a collection and without documents in the messages, it is an ordinary chat model: the base model. A
+    response's `raw["answer"]` is the package's `Answer`, with sources and timings.
 
     Example:
         ```python
@@ -38,120 +38,102 @@ class RCCLLM(CallingLLM):
         llm.complete("Who approves leave?").text
         ```
 
-    Args:
-        store: Folder of the store; a temporary one if not given.
-        collection: Collection to answer from.
-        documents: Ids of its documents to answer from; all if not given.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        sources: How many windows an answer names.
-        grounded: Hold answers to words that stand in the documents in memory, or `not stated`; `raw["answer"].spans`
-            says where. Tool calls and structured output are not held to them.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the confidence, `raw["answer"].confidence`, is below this.
-        compress_over: Text of a message with more tokens than this is compressed into memory; `None` for never.
-        model: Folder or hub id of an RCC model; the default model of the package if not given.
-        base: Other place of its base model.
-        device: Such as `cpu` or `cuda`; chosen if not given.
-        dtype: `float32`, `bfloat16` or `float16`; chosen if not given.
-        reader: An open reader to share instead of opening `store`.
-        max_tokens: The most tokens of an answer.
-        min_tokens: Before so many tokens an answer does not end.
-        temperature: 0 is greedy.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
-        seed: Makes sampling repeatable.
-        stop: Strings that end an answer; those of a call are added to them.
-        timeout: Seconds after which an answer is given up.
+    See `MemorySettings` for what it can be set to.
     """
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation; settings of this call may be given by name."""
-        request = self.request(messages, **kwargs)
-        return self._response(self.memory.submit(request).result(self.timeout), kwargs)
+        return response_of(self._asked(messages, kwargs).answer())
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer without blocking the event loop; see `chat`."""
-        request = await asyncio.to_thread(self.request, messages, **kwargs)
-        return self._response(await self.memory.submit(request).aresult(self.timeout), kwargs)
+        asked = await asyncio.to_thread(self._asked, messages, kwargs)
+        return response_of(await asked.aanswer())
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer piece by piece; the last item holds the whole answer, and has it in `raw`."""
-        request = self.request(messages, **kwargs)
+        asked = self._asked(messages, kwargs)
 
         def gen() -> ChatResponseGen:
-            said, held = "", _wants_calls(kwargs)
-            with self.memory.stream_request(request, self.timeout, held=held) as stream:
-                for piece in stream:
-                    said += piece
-                    yield _part(said, piece)
-                yield self._response(stream.answer, kwargs, held=held)
+            said = ""
+            with closing(asked.pieces()) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield response_of(piece, streamed=True)
 
         return gen()
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer piece by piece without blocking the event loop; see `stream_chat`."""
-        request = await asyncio.to_thread(self.request, messages, **kwargs)
+        asked = await asyncio.to_thread(self._asked, messages, kwargs)
 
         async def gen() -> ChatResponseAsyncGen:
-            said, held = "", _wants_calls(kwargs)
-            async with self.memory.stream_request(request, self.timeout, held=held) as stream:
-                async for piece in stream:
-                    said += piece
-                    yield _part(said, piece)
-                yield self._response(stream.answer, kwargs, held=held)
+            said = ""
+            async with aclosing(asked.apieces()) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield _part(said, piece)
+                    else:
+                        yield response_of(piece, streamed=True)
 
         return gen()
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a prompt, which goes into the chat template as what the user says.
+        """Answer a prompt, which becomes a user message in the chat template.
 
         Args:
             prompt: The prompt.
-            formatted: Whether `completion_to_prompt` was applied already.
-            **kwargs: Settings of this call.
+            formatted: Whether `completion_to_prompt` has already been applied.
+            **kwargs: Settings for this call.
         """
-        request = self.request(self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(self.memory.submit(request).result(self.timeout), kwargs))
+        return _completion(self._asked(self._said(prompt, formatted), kwargs).answer())
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt without blocking the event loop; see `complete`."""
-        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
-        return _completion(self._whole(await self.memory.submit(request).aresult(self.timeout), kwargs))
+        asked = await asyncio.to_thread(self._asked, self._said(prompt, formatted), kwargs)
+        return _completion(await asked.aanswer())
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a prompt piece by piece; see `complete`."""
-        request = self.request(self._said(prompt, formatted), **kwargs)
+        asked = self._asked(self._said(prompt, formatted), kwargs)
 
         def gen() -> CompletionResponseGen:
             said = ""
-            with self.memory.stream_request(request, self.timeout) as stream:
-                for piece in stream:
-                    said += piece
-                    yield CompletionResponse(text=said, delta=piece)
-                yield _completion(self._whole(stream.answer, kwargs), delta="")
+            with closing(asked.pieces()) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(piece, streamed=True)
 
         return gen()
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
-        request = await asyncio.to_thread(self.request, self._said(prompt, formatted), **kwargs)
+        asked = await asyncio.to_thread(self._asked, self._said(prompt, formatted), kwargs)
 
         async def gen() -> CompletionResponseAsyncGen:
             said = ""
-            async with self.memory.stream_request(request, self.timeout) as stream:
-                async for piece in stream:
-                    said += piece
-                    yield CompletionResponse(text=said, delta=piece)
-                yield _completion(self._whole(stream.answer, kwargs), delta="")
+            async with aclosing(asked.apieces()) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said += piece
+                        yield CompletionResponse(text=said, delta=piece)
+                    else:
+                        yield _completion(piece, streamed=True)
 
         return gen()
 
@@ -159,26 +141,13 @@ class RCCLLM(CallingLLM):
         apply: Any = self.completion_to_prompt
         return [ChatMessage(prompt if formatted else apply(prompt), role=MessageRole.USER)]
 
-    def _whole(self, answer: Answer, kwargs: dict[str, Any]) -> Answer:
-        forced = _wants_calls(kwargs) and kwargs.get("tool_choice") not in (None, "auto")
-        if forced or kwargs.get("response_format") is not None:
-            check_whole(answer)
-        return answer
-
-    def _response(self, answer: Answer, kwargs: dict[str, Any], *, held: bool | None = None) -> ChatResponse:
-        found = response_of(self._whole(answer, kwargs), wants_calls=_wants_calls(kwargs))
-        if held is not None:
-            found.delta = (found.message.content or "") if held else ""
-        return found
-
-
-def _wants_calls(kwargs: dict[str, Any]) -> bool:
-    return bool(kwargs.get("tools")) and kwargs.get("tool_choice") not in ("none", False)
-
 
 def _part(said: str, piece: str) -> ChatResponse:
     return ChatResponse(message=ChatMessage(said, role=MessageRole.ASSISTANT), delta=piece)
 
 
-def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:
-    return CompletionResponse(text=answer.text, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))
+def _completion(written: Written, *, streamed: bool = False) -> CompletionResponse:
+    answer = written.answer
+    text = written.text if not written.calls else answer.text
+    delta = written.rest if streamed else None
+    return CompletionResponse(text=text, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))

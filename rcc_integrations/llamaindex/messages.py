@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,69 +18,64 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from rcc_integrations.chat.conversation import Conversation
-from rcc_integrations.chat.tools import call_text, read_calls
+from rcc_integrations.chat.conversation import Said
+from rcc_integrations.chat.output import Written
+from rcc_integrations.chat.tools import call_text
 from rcc_integrations.errors import ConfigError, UnreadableFileError
 from rcc_integrations.reader.answer import Answer
-from rcc_integrations.reader.prompt import Role, Turn
+from rcc_integrations.reader.prompt import Role
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "chatbot": "assistant", "model": "assistant",
                            "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip
 
 
-def conversation(
-    messages: Sequence[ChatMessage], compress_over: int | None, count: Callable[[str], int]
-) -> Conversation:
+def said(messages: Sequence[ChatMessage]) -> list[Said]:
     """Read messages.
 
     Args:
         messages: In order.
-        compress_over: Texts of users and tools with more tokens than this become documents; `None` for never.
-        count: Returns the number of tokens of a text.
 
     Raises:
         ConfigError: If a message holds what the model cannot read, such as an image.
     """
-    found = Conversation()
-    for message in messages:
-        role = _ROLES[message.role.value]
-        texts: list[str] = []
-        documents: list[str] = []
-        calls: list[str] = []
-        for block in message.blocks:
-            if isinstance(block, TextBlock):
-                texts.append(block.text)
-            elif isinstance(block, DocumentBlock):
-                documents.append(_document(block))
-            elif isinstance(block, ToolCallBlock):
-                calls.append(call_text(block.tool_name, block.tool_kwargs))
-            elif not isinstance(block, ThinkingBlock):
-                raise ConfigError(
-                    f"A message holds a content block of type {block.block_type!r}, which this model cannot read; it "
-                    "reads text, and documents as DocumentBlock."
-                )
-        said = found.take(role, texts, documents, compress_over, count)
-        said = "\n".join([*([said] if said else []), *calls])
-        if role == "tool":
-            said = f"Result of {message.additional_kwargs.get('name') or 'the function'}: {said}"
-        found.turns.append(Turn(role, said))
-    return found
+    return [_said(message) for message in messages]
 
 
-def response_of(answer: Answer, *, wants_calls: bool, delta: str | None = None) -> ChatResponse:
+def _said(message: ChatMessage) -> Said:
+    role = _ROLES[message.role.value]
+    texts: list[str] = []
+    documents: list[str] = []
+    calls: list[str] = []
+    for block in message.blocks:
+        if isinstance(block, TextBlock):
+            texts.append(block.text)
+        elif isinstance(block, DocumentBlock):
+            documents.append(_document(block))
+        elif isinstance(block, ToolCallBlock):
+            calls.append(call_text(block.tool_name, block.tool_kwargs))
+        elif not isinstance(block, ThinkingBlock):
+            raise ConfigError(
+                f"A message holds a content block of type {block.block_type!r}, which this model cannot read; it "
+                "reads text, and documents as DocumentBlock."
+            )
+    before = f"Result of {message.additional_kwargs.get('name') or 'the function'}: " if role == "tool" else ""
+    return Said(role, texts, documents, before, calls)
+
+
+def response_of(written: Written, *, streamed: bool = False) -> ChatResponse:
     """Return an answer as a response.
 
     Args:
-        answer: The answer.
-        wants_calls: Whether calls of tools in it are to be read.
-        delta: What was not shown of it so far, in a stream.
+        written: The answer, read.
+        streamed: Whether it ends a stream; its delta is what was not shown before.
     """
-    content, calls = read_calls(answer.text) if wants_calls else (answer.text, [])
-    blocks: list[Any] = [TextBlock(text=content)] if content or not calls else []
+    answer, calls = written.answer, written.calls
+    blocks: list[Any] = [TextBlock(text=written.text)] if written.text or not calls else []
     blocks += [ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments) for call in calls]
     message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
     if calls:
         message.additional_kwargs["tool_calls"] = [asdict(call) for call in calls]
+    delta = written.rest if streamed else None
     return ChatResponse(message=message, raw=raw_of(answer), delta=delta, additional_kwargs=figures(answer))
 
 
@@ -98,7 +93,7 @@ def answer_of(response: ChatResponse) -> Answer:
 
 def figures(answer: Answer) -> dict[str, Any]:
     """Return what an answer took, with the names that LlamaIndex's token counter looks for."""
-    given = answer.usage.memory_slots + answer.usage.question_tokens
+    given = answer.usage.input_tokens
     return {
         "prompt_tokens": given,
         "completion_tokens": answer.usage.answer_tokens,

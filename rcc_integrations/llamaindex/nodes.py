@@ -19,9 +19,10 @@ from llama_index.core.schema import (
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 
 from rcc_integrations.document import Document as RCCDocument
-from rcc_integrations.document import digest_of
+from rcc_integrations.document import digest_of, plain_metadata
 from rcc_integrations.llamaindex.whole import SUFFIX, whole
 from rcc_integrations.memory.records import DocumentRecord
+from rcc_integrations.memory.texts import encode_text, key_of
 from rcc_integrations.reader.answer import Source
 
 #: Key of a stored document's metadata under which its node is kept, without text and metadata.
@@ -52,6 +53,8 @@ class Stored:
         hash: That document's hash when it was put in.
         parts: How many nodes it became, if known.
         metadata: The node's metadata.
+        content: Key of its text and of the metadata that last.
+        place: The file, or page of one, that it was read from, if known.
     """
 
     document: str
@@ -60,6 +63,12 @@ class Stored:
     hash: str | None
     parts: int | None
     metadata: dict[str, Any]
+    content: str
+    place: str | None
+
+
+#: Metadata of readers that change when nothing else does.
+_FLEETING = frozenset({"creation_date", "last_modified_date", "last_accessed_date"})
 
 
 def as_node(node: BaseNode) -> BaseNode:
@@ -82,7 +91,7 @@ def document_of(node: BaseNode, cuts: Mapping[str, Cut]) -> RCCDocument:
     cut = cuts.get(source.node_id) if source is not None else None
     kept["hash"] = cut.hash if cut else source.hash if source is not None else None
     kept["parts"] = cut.parts if cut else None
-    metadata = {**node.metadata, NODE: json.loads(json.dumps(kept))}
+    metadata = {**plain_metadata(node.metadata), NODE: json.loads(json.dumps(kept, default=str))}
     text = node.get_content(MetadataMode.NONE)
     id = source.node_id if source is not None and node.node_id == source.node_id + SUFFIX else node.node_id
     described = json.dumps(RCCDocument(id, text, metadata=metadata).metadata, sort_keys=True)
@@ -93,11 +102,29 @@ def stored(record: DocumentRecord) -> Stored:
     """Read a document's record; one that did not come through LlamaIndex is its own source."""
     metadata: dict[str, Any] = dict(record.metadata)
     kept = metadata.pop(NODE, None)
+    content, place = _content(record.text_key, metadata), place_of(metadata)
     if kept is None:
-        return Stored(record.id, record.id + SUFFIX, record.id, None, None, metadata)
+        return Stored(record.id, record.id + SUFFIX, record.id, None, None, metadata, content, place)
     data = kept["__data__"]
     source = data.get("relationships", {}).get(NodeRelationship.SOURCE.value)
-    return Stored(record.id, data["id_"], source["node_id"] if source else None, kept["hash"], kept["parts"], metadata)
+    known = source["node_id"] if source else None
+    return Stored(record.id, data["id_"], known, kept["hash"], kept["parts"], metadata, content, place)
+
+
+def content_of(text: str, metadata: Mapping[str, Any]) -> str:
+    """Return the key of a text and of the metadata that last, by which the same document is known again."""
+    return _content(key_of(encode_text(text)), plain_metadata(metadata))
+
+
+def _content(key: str, metadata: Mapping[str, Any]) -> str:
+    lasting = {name: value for name, value in metadata.items() if name not in _FLEETING}
+    return f"{key} {json.dumps(lasting, sort_keys=True)}"
+
+
+def place_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the file, or the page of it, that a reader says a document is from; `None` if it does not."""
+    path = metadata.get("file_path")
+    return json.dumps([path, metadata.get("page_label")], default=str) if path else None
 
 
 def node_of(id: str, metadata: Mapping[str, Any], text: str) -> BaseNode:
@@ -115,13 +142,16 @@ def node_of(id: str, metadata: Mapping[str, Any], text: str) -> BaseNode:
 
 
 def window_node(source: Source) -> NodeWithScore:
-    """Return a window as a node: its text, its place in the document it came from, and the document's metadata."""
+    """Return a window as a node: its text, its place in the document it came from, and the document's metadata.
+
+    It has the id of the node that it is a window of, which is the one in the docstore; windows of one node differ in
+    their places.
+    """
     node = node_of(source.document, source.metadata, source.text)
     shift = getattr(node, "start_char_idx", None) or 0
-    node.id_ = f"{node.node_id}:{source.start}-{source.end}"
     node.start_char_idx = shift + source.start  # type: ignore[attr-defined]
     node.end_char_idx = shift + source.end  # type: ignore[attr-defined]
-    return NodeWithScore(node=node, score=source.score)
+    return NodeWithScore(node=node, score=source.relevance)
 
 
 def window_nodes(sources: Iterable[Source]) -> list[NodeWithScore]:

@@ -5,17 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rcc_integrations.errors import ConfigError, FingerprintMismatchError, StoreError, UnknownCollectionError
+from rcc_integrations.errors import (
+    ConfigError,
+    FingerprintMismatchError,
+    StoreError,
+    UnknownArgumentError,
+    UnknownCollectionError,
+)
 from rcc_integrations.llamaindex.llm import RCCLLM
 from rcc_integrations.llamaindex.struct import RCCMemoryStruct
 from rcc_integrations.reader.reader import RCCReader
+from rcc_integrations.reader.shared import ReaderLease, share_reader
 
 #: Where the store is if nothing is said, as for the `rcc` command.
 DEFAULT_STORE = "memory"
+#: Which collection it is if nothing is said: always the same, so that a second run goes on with the first.
+DEFAULT_COLLECTION = "documents"
 #: Options of `RCCReader.open` beside the store.
 READER_OPTIONS = frozenset(
     ["model", "base", "device", "dtype", "attn", "merge", "read_only", "size_limit", "prefix_cache_bytes"]
 )
+#: Arguments of the index itself.
+INDEX_ARGUMENTS = frozenset(
+    ["nodes", "objects", "index_struct", "storage_context", "callback_manager", "transformations", "show_progress",
+     "store", "collection", "reader", "llm", "ratio", "storage", "strict"]
+)  # fmt: skip
 
 
 def open_reader(
@@ -26,8 +40,8 @@ def open_reader(
     options: dict[str, Any],
     *,
     create: bool = True,
-) -> tuple[RCCReader, bool]:
-    """Return the reader of an index, and whether it was opened here.
+) -> tuple[RCCReader, ReaderLease | None]:
+    """Return the reader of an index, and the share of it if it was opened here.
 
     Args:
         store: A store's folder.
@@ -38,12 +52,12 @@ def open_reader(
         create: Make a store where there is none; never for an index that was made before.
 
     Raises:
-        TypeError: If there is no such option.
+        UnknownArgumentError: If there is no such option.
         ConfigError: If store and reader, or options and a reader, are both given.
-        StoreError: If the store of an index made before is not there, or is another one.
+        StoreError: The store of the existing index does not exist, or is a different one.
     """
     if unknown := sorted(set(options) - READER_OPTIONS):
-        raise TypeError(f"RCCMemoryIndex takes no {unknown[0]!r}; see its arguments and those of RCCReader.open.")
+        raise UnknownArgumentError("RCCMemoryIndex", unknown[0], [*READER_OPTIONS, *INDEX_ARGUMENTS])
     if store is not None and reader is not None:
         raise ConfigError("Give store or reader, not both: the reader has a store.")
     if reader is None and store is None and isinstance(llm, RCCLLM):
@@ -52,7 +66,7 @@ def open_reader(
         raise ConfigError("The llm must share the index's reader: make it with RCCLLM(reader=…), or leave store out.")
     if reader is not None and options:
         raise ConfigError(f"Give {sorted(options)[0]} to RCCReader.open: the reader is open already.")
-    opened = reader is None
+    lease = None
     if reader is None:
         place = store if store is not None else (struct.store if struct else DEFAULT_STORE)
         if struct is not None and not Path(place, "store.json").is_file():
@@ -60,15 +74,16 @@ def open_reader(
                 f"The memory of index {struct.index_id!r} was in the store {str(place)!r}, which is not there. If it "
                 "was moved, give its place: load_index_from_storage(storage_context, store='…')."
             )
-        reader = RCCReader.open(place, create=create and struct is None, **options)
+        lease = share_reader(place, create=create and struct is None, **options)
+        reader = lease.reader
     try:
         if struct is not None:
             _check(reader, struct)
     except BaseException:
-        if opened:
-            reader.close()
+        if lease is not None:
+            lease.close()
         raise
-    return reader, opened
+    return reader, lease
 
 
 def _check(reader: RCCReader, struct: RCCMemoryStruct) -> None:

@@ -1,8 +1,9 @@
-"""`RCCMemoryRetriever`: the windows of a collection that fit a query best."""
+"""`RCCMemoryRetriever`: the windows of a collection that match a query best."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -12,20 +13,24 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.nodes import window_nodes
 from rcc_integrations.llamaindex.source import MemorySource
+from rcc_integrations.reader.answer import Source
 
 
 class RCCMemoryRetriever(BaseRetriever):
-    """Returns the windows that share most with a query, best first; no model is needed.
+    """Returns the windows that match a query best by keywords (BM25), best first; no model is loaded.
+
+    Scores are between 0 and 1: the part of the question's words, weighted by their rarity, that a window holds.
 
     Args:
         index: The index.
-        similarity_top_k: How many windows.
-        filters: Search only documents whose metadata pass.
+        similarity_top_k: Maximum number of windows.
+        filters: Search only documents whose metadata matches.
         doc_ids: Search only these documents.
+        node_ids: Search only these nodes.
         **kwargs: Of `BaseRetriever`.
 
     Raises:
-        ConfigError: If `similarity_top_k` is not a whole number above 0.
+        ConfigError: `similarity_top_k` is not a whole number above 0.
     """
 
     def __init__(
@@ -34,21 +39,27 @@ class RCCMemoryRetriever(BaseRetriever):
         similarity_top_k: int = 4,
         filters: MetadataFilters | None = None,
         doc_ids: list[str] | None = None,
+        node_ids: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(similarity_top_k, int) or similarity_top_k < 1:
+        if not isinstance(similarity_top_k, int) or isinstance(similarity_top_k, bool) or similarity_top_k < 1:
             raise ConfigError(f"similarity_top_k must be a whole number of at least 1; it is {similarity_top_k!r}.")
-        self._index, self._top_k, self._filters, self._doc_ids = index, similarity_top_k, filters, doc_ids
+        self._index, self._filters, self._doc_ids, self._node_ids = index, filters, doc_ids, node_ids
+        self.similarity_top_k = similarity_top_k
         super().__init__(**kwargs)
 
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+    def search(self, question: str) -> list[Source]:
+        """Return the windows as the reader's sources."""
         if self._index.is_empty:
             return []
-        chosen = self._index.choose(self._filters, self._doc_ids)
+        chosen = self._index.choose(self._filters, self._doc_ids, self._node_ids)
         if chosen is not None and not chosen:
             return []
         reader, collection = self._index.reader, self._index.collection
-        return window_nodes(reader.search(collection, query_bundle.query_str, self._top_k, documents=chosen))
+        return reader.search(collection, question, self.similarity_top_k, documents=chosen)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return window_nodes(self.search(query_bundle.query_str))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)

@@ -1,4 +1,4 @@
-"""`RCCSelector`: chooses among query engines, held to the choices that there are."""
+"""`RCCSelector`: selects a query engine; its output is constrained to those that exist."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rcc_integrations.llamaindex.llm import RCCLLM
 
 
 class RCCSelector(BaseSelector):
-    """Selects one choice for a query; for `RouterQueryEngine` and whatever else takes a selector.
+    """Selects one choice for a query, for `RouterQueryEngine` and other classes that take a selector.
 
-    LlamaIndex's own selectors ask for an arbitrary number, which a small model may get wrong or never end.
+    LlamaIndex's own selectors parse a number from free text, which a small model may get wrong or never finish.
 
     Args:
-        llm: Who chooses.
+        llm: The LLM that selects.
     """
 
     def __init__(self, llm: RCCLLM) -> None:

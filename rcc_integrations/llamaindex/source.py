@@ -28,6 +28,8 @@ class MemorySource(Protocol):
         """Whether the collection has no documents."""
         ...
 
-    def choose(self, filters: MetadataFilters | None, doc_ids: Sequence[str] | None) -> list[str] | None:
+    def choose(
+        self, filters: MetadataFilters | None, doc_ids: Sequence[str] | None, node_ids: Sequence[str] | None = None
+    ) -> list[str] | None:
         """Return ids of the documents that pass; `None` where nothing is filtered."""
         ...

@@ -1,4 +1,4 @@
-"""`WholeDocuments`: documents become nodes as they are; the package's own windows do the cutting."""
+"""`WholeDocuments`: documents become nodes as they are, and are cut by the package's own windows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SUFFIX = "#whole"
 
 
 class WholeDocuments(TransformComponent):
-    """Turns every document into one node with the document as its source.
+    """Turns every document into a single node with the document as its source.
 
-    It stands where a node parser would, in an index or an `IngestionPipeline`. Nodes that have a source already are
-    passed on.
+    It takes the place of a node parser in an index or an `IngestionPipeline`. Nodes that already have a source are
+    passed through.
     """
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:

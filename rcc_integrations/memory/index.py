@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from diskcache import Timeout
 from diskcache.core import DBNAME
 
 from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory import sealing
 from rcc_integrations.memory.database_guard import check_folder, check_schema
 from rcc_integrations.memory.json_disk import (
@@ -70,7 +70,7 @@ class Index:
         self.read_only = read_only
         self.sealed = sealed
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._idle: list[sqlite3.Connection] = []
         self._forked: list[sqlite3.Connection] = []
         self._pid = os.getpid()
@@ -282,7 +282,7 @@ class WriteTransaction:
         sealing.seal(self._cache)
 
     def mend(self) -> list[str]:
-        """Put right what the rows' seals tell how to; see `sealing.mend`."""
+        """Repair the rows whose checksums tell how; see `sealing.mend`."""
         return sealing.mend(self._cache)
 
 

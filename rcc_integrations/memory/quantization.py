@@ -38,7 +38,7 @@ def encode(tensors: Mapping[str, Tensor], storage: str = "int8") -> dict[str, Te
     Raises:
         ConfigError: An unknown storage, a bad name, a tensor that is not floating, empty or without two axes, or
             values too large for the storage.
-        ModelError: A tensor holds NaN or infinity.
+        ModelError: A tensor contains NaN or infinity.
     """
     check_storage(storage)
     if not tensors:

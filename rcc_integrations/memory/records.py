@@ -1,4 +1,4 @@
-"""What the index holds about collections, documents and windows: immutable records with strict JSON forms."""
+"""Records of collections, documents and windows in the index: immutable, with a strict JSON form."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def check_storage(storage: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WindowRecord:
-    """One window of a document and where its memory is.
+    """A window of a document and the key of its memory.
 
     Args:
         key: Key of the blob that holds its memory, 64 hexadecimal digits.
-        start: First character of the window in the document's text.
-        end: One past its last character.
+        start: Offset of the window's first character in the document's text.
+        end: Offset after its last character.
         tokens: Tokens in the window.
         slots: Slots of its memory.
     """
@@ -54,10 +54,10 @@ class WindowRecord:
 
     @classmethod
     def from_json(cls, value: JSON) -> WindowRecord:
-        """Read what `to_json` gave.
+        """Read the output of `to_json`.
 
         Raises:
-            CorruptBlobError: A field is missing, too much, of a wrong type or out of range.
+            CorruptBlobError: A field is missing, superfluous, of a wrong type or out of range.
         """
         if type(value) is not list or len(value) != 5:
             raise CorruptBlobError(f"A window's record is not a list of 5 fields: {_short(value)}.")
@@ -78,19 +78,19 @@ class WindowRecord:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRecord:
-    """One document of a collection.
+    """A document of a collection.
 
     Args:
         id: The document's id, unique in its collection.
-        order: Rises with the order of first insertion (the collection's revision at that moment); not contiguous.
+        order: Position in the order of first insertion (the collection's revision at that moment); not contiguous.
         text_key: Key of the stored text: BLAKE2b-256 of its UTF-8 bytes, hexadecimal.
         characters: Length of the text in characters.
         tokens: Tokens in the text.
         slots: Slots of all windows.
         windows: The windows in order.
-        digest: Whatever the caller recognises unchanged sources by.
+        digest: A value by which the caller recognises an unchanged source.
         metadata: JSON values.
-        added: When this content was stored, seconds since 1970.
+        added: Time at which this content was stored, in seconds since 1970.
     """
 
     id: str
@@ -121,7 +121,7 @@ class DocumentRecord:
 
     @classmethod
     def from_json(cls, value: JSON) -> DocumentRecord:
-        """Read what `to_json` gave.
+        """Read the output of `to_json`.
 
         Raises:
             CorruptBlobError: A field is missing, unknown, of a wrong type or out of range.
@@ -157,14 +157,14 @@ class CollectionRecord:
     """A named, ordered set of documents, all compressed by one model.
 
     Args:
-        uid: Random and never used again, 32 hexadecimal digits: `(uid, revision)` names one content for ever.
-        name: The collection's name; may change.
+        uid: Random and never reused, 32 hexadecimal digits: `(uid, revision)` identifies one content for ever.
+        name: Name of the collection; it can change.
         fingerprint: Fingerprint of the model that makes its memories.
-        model: What to tell people about that model, JSON.
-        storage: How memories are stored: `int8`, `bfloat16` or `float32`.
-        revision: Rises by one with every change of content.
+        model: Description of the model, JSON.
+        storage: Number format of memories: `int8`, `bfloat16` or `float32`.
+        revision: Increases by one with every change of content.
         documents: Number of documents.
-        windows: Number of windows of all documents.
+        windows: Number of windows in all documents.
         tokens: Tokens of all documents.
         slots: Slots of all documents.
         created: Seconds since 1970.
@@ -200,7 +200,7 @@ class CollectionRecord:
 
     @classmethod
     def from_json(cls, value: JSON) -> CollectionRecord:
-        """Read what `to_json` gave.
+        """Read the output of `to_json`.
 
         Raises:
             CorruptBlobError: A field is missing, unknown, of a wrong type or out of range.
@@ -226,7 +226,7 @@ class CollectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A collection and all its documents as they were at one instant.
+    """A consistent snapshot of a collection and its documents.
 
     Args:
         collection: The collection's record.

@@ -1,4 +1,4 @@
-"""What a check of a store found."""
+"""The report of a check of the store."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem in the store.
 
     Args:
         kind: `index`, `record`, `collection`, `counters`, `reference-count`, `usage`, `blob-damaged`, `text-damaged`,
             `document-damaged`, `unreferenced`, `file-without-row`, `leftover` or `foreign`.
-        what: A sentence that names it.
+        what: A sentence that describes it.
         where: A path in the store's folder, an index key, or `collection/document`.
-        repaired: Whether it has been put right.
+        repaired: Whether it has been repaired.
     """
 
     kind: str
@@ -25,12 +25,12 @@ class Problem:
 
 
 class DamagedDocument(NamedTuple):
-    """A document that has to be added, or compressed, again.
+    """A document that has to be added or compressed again.
 
     Args:
         collection: Name of its collection.
         document: Its id.
-        text_intact: Whether the store still has its text, so that it can be compressed again from there.
+        text_intact: Whether its text is still in the store, so that it can be compressed again.
     """
 
     collection: str
@@ -40,12 +40,12 @@ class DamagedDocument(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a check looked at and found.
+    """The report of a check of the store.
 
     Args:
-        problems: All that is or was wrong.
-        damaged: Documents that have to be added, or compressed, again.
-        broken_blobs: Keys of memories that are gone or not what was stored.
+        problems: All problems, including those that were repaired.
+        damaged: Documents that have to be added or compressed again.
+        broken_blobs: Keys of memories that are missing or damaged.
         collections: Collections checked.
         documents: Documents checked.
         blobs: Blobs checked.
@@ -62,5 +62,5 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong (any more)."""
+        """Whether there are no unrepaired problems."""
         return not self.damaged and all(problem.repaired for problem in self.problems)

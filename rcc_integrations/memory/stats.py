@@ -1,4 +1,4 @@
-"""How much a store holds."""
+"""Counts and sizes of a store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StoreStats:
         blob_bytes: Bytes of memories.
         text_bytes: Bytes of texts.
         index_bytes: Bytes of the index.
-        size_limit: Most bytes of memories and texts together; None for no limit.
+        size_limit: Maximum size of memories and texts in bytes; None for no limit.
     """
 
     collections: int
@@ -42,7 +42,7 @@ class StoreStats:
 
 
 def collect(index: Index, contents: Contents) -> StoreStats:
-    """Return the counts and sizes of a store at one instant."""
+    """Return consistent counts and sizes of a store."""
     with index.read() as rows:
         records = [CollectionRecord.from_json(value) for _, value in rows.scan(ledger.COLLECTION)]
         use = ledger.usage(rows)

@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 
 
 class MemoryStore:
-    """A folder that keeps collections of documents as compressed memories.
+    """A folder of collections of documents, kept as compressed memories.
 
-    Open one with `MemoryStore.open`. Every change takes effect as a whole or not at all, is durable when the call
-    returns, and is seen by other threads and processes at one instant. A process that is killed at any point leaves a
-    store that opens.
+    Use `MemoryStore.open` to get one. Every change is atomic, durable when the call returns, and seen by other threads
+    and processes at a single moment. A process that is killed at any point leaves a store that opens.
     """
 
     def __init__(self, layout: Layout, index: Index, size_limit: int | None) -> None:
@@ -59,22 +58,22 @@ class MemoryStore:
         read_only: bool = False,
         size_limit: int | None = None,
     ) -> Self:
-        """Open a store, or make an empty one.
+        """Open a store, or create an empty one.
 
-        A store of the format before is brought to the present one when it is opened for writing; a run that is killed
-        meanwhile leaves one that opens, and the next goes on. Opened for reading, it is read as it is.
+        A store of the previous format is upgraded when it is opened for writing; if that is interrupted, the store
+        still opens and the next process continues. Opened for reading, it is read as it is.
 
         Args:
             path: The store's folder.
-            create: Whether to make a store where there is nothing, or an empty folder.
-            read_only: Change nothing. A folder that cannot be written is opened so in any case.
-            size_limit: Most bytes of memories and texts together, for writes through this object; None for no limit.
+            create: Whether to create a store if the folder does not exist or is empty.
+            read_only: Change nothing. A folder without write permission is always opened read-only.
+            size_limit: Maximum size of memories and texts in bytes, for writes through this object; None for no limit.
 
         Raises:
-            StoreError: There is no store and none is to be made, or the index cannot be opened.
-            StoreFormatError: The folder is something else, of another format, or was tampered with.
-            StoreReadOnlyError: The folder cannot be written, and not be read without a write.
-            ConfigError: The size limit is negative, or the path is one that the index library would misread.
+            StoreError: There is no store and `create` is false, or the index cannot be opened.
+            StoreFormatError: The folder is not a store, has an unsupported format, or was tampered with.
+            StoreReadOnlyError: The folder is not writable, and cannot be read without a write.
+            ConfigError: The size limit is negative, or the index library would misread the path.
         """
         if size_limit is not None and (type(size_limit) is not int or size_limit < 0):
             raise ConfigError(f"size_limit must be a number of bytes or None, not {size_limit!r}.")
@@ -93,7 +92,7 @@ class MemoryStore:
 
     @property
     def id(self) -> str:
-        """The random id that the store got when it was made."""
+        """The random id of the store."""
         return self._layout.id
 
     @property
@@ -103,11 +102,11 @@ class MemoryStore:
 
     @property
     def size_limit(self) -> int | None:
-        """Most bytes of memories and texts together."""
+        """Maximum size of memories and texts in bytes."""
         return self._contents.size_limit
 
     def close(self) -> None:
-        """Close the store; calls after that raise StoreError. Tensors that were read stay valid."""
+        """Close the store; later calls raise StoreError. Tensors that were read stay valid."""
         self._index.close()
 
     def __enter__(self) -> Self:
@@ -129,7 +128,7 @@ class MemoryStore:
         """Return one collection.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.read() as rows:
@@ -138,17 +137,17 @@ class MemoryStore:
     def create_collection(
         self, name: str, *, fingerprint: str, model: Mapping[str, Any], storage: str = "int8"
     ) -> CollectionRecord:
-        """Return the collection of this name, made if there is none.
+        """Return the collection with this name; create it if it does not exist.
 
         Args:
             name: See `names.check_collection_name`.
-            fingerprint: Fingerprint of the model whose memories it will hold.
-            model: What to tell people about that model, JSON.
-            storage: How its memories are stored.
+            fingerprint: Fingerprint of the model that makes its memories.
+            model: Description of the model, JSON.
+            storage: Number format of its memories.
 
         Raises:
-            FingerprintMismatchError: It exists with memories of another model.
-            ConfigError: It exists with another storage, or an argument cannot work.
+            FingerprintMismatchError: It exists and has memories of another model.
+            ConfigError: It exists with another number format, or an argument is invalid.
         """
         name = check_collection_name(name)
         check_storage(storage)
@@ -175,11 +174,11 @@ class MemoryStore:
         return record
 
     def rename_collection(self, old: str, new: str) -> CollectionRecord:
-        """Give a collection another name; its content, uid and revision stay.
+        """Rename a collection; its content, uid and revision stay.
 
         Raises:
-            UnknownCollectionError: There is none of the old name.
-            ConfigError: Another one has the new name.
+            UnknownCollectionError: There is no collection with the old name.
+            ConfigError: The new name is in use.
         """
         old, new = check_collection_name(old), check_collection_name(new)
         with self._index.write() as rows:
@@ -195,10 +194,10 @@ class MemoryStore:
         return record
 
     def drop_collection(self, name: str) -> CollectionRecord:
-        """Remove a collection and all its documents; return what it was.
+        """Remove a collection and all its documents; return its last record.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.write() as rows:
@@ -240,14 +239,27 @@ class MemoryStore:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It has no such document.
+            UnknownDocumentError: The collection has no such document.
         """
         name, id = check_collection_name(name), check_document_id(id)
         with self._index.read() as rows:
             return self._document(rows, self._collection(rows, name), id)
 
+    def find_documents(self, name: str, ids: Iterable[str]) -> dict[str, DocumentRecord]:
+        """Return those of some documents that there are, by id; the cost does not grow with the collection.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        name = check_collection_name(name)
+        wanted = [check_document_id(id) for id in dict.fromkeys(ids)]
+        with self._index.read() as rows:
+            uid = self._collection(rows, name).uid
+            records = ((id, ledger.document_row(rows, uid, id)) for id in wanted)
+            return {id: record for id, record in records if record is not None}
+
     def snapshot(self, name: str) -> Snapshot:
-        """Return a collection with its documents as they are at one instant.
+        """Return a consistent snapshot of a collection and its documents.
 
         Raises:
             UnknownCollectionError: There is no such collection.
@@ -268,26 +280,26 @@ class MemoryStore:
         digest: str,
         metadata: Mapping[str, Any] | None = None,
     ) -> DocumentRecord:
-        """Add a document, or replace the one of this id, at one instant.
+        """Add a document, or replace the one with this id, in one transaction.
 
         The same content again (text, windows, digest, metadata) changes nothing, not even the revision. A replaced
-        document keeps its place in the order; blobs and texts that nothing needs any more are removed.
+        document keeps its place in the order; blobs and texts that are no longer used are removed.
 
         Args:
             name: The collection.
             id: The document's id, see `names.check_document_id`.
             text: Its whole text.
-            windows: Its windows; their blobs must have been put.
-            tokens: Tokens of the text.
-            digest: Whatever the caller recognises an unchanged source by.
+            windows: Its windows; their blobs must already be stored.
+            tokens: Number of tokens of the text.
+            digest: A value by which the caller recognises an unchanged source.
             metadata: JSON values.
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            BlobsMissingError: Blobs are not (or no longer) there; nothing changed. Put them again.
-            EmptyDocumentError: There is no window.
-            ConfigError: A window lies outside the text, or an argument cannot work.
-            StoreFullError: The text does not fit; nothing changed.
+            BlobsMissingError: Blobs are not stored (any more); nothing was changed. Store them again.
+            EmptyDocumentError: There are no windows.
+            ConfigError: A window lies outside the text, or an argument is invalid.
+            StoreFullError: The text does not fit; nothing was changed.
         """
         name, id = check_collection_name(name), check_document_id(id)
         data = encode_text(text)
@@ -334,12 +346,12 @@ class MemoryStore:
     def update_document(
         self, name: str, id: str, *, digest: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> DocumentRecord:
-        """Change a document's digest or metadata alone; None leaves them. A change raises the revision.
+        """Change only a document's digest or metadata; None leaves them. A change increases the revision.
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It has no such document.
-            ConfigError: An argument cannot work.
+            UnknownDocumentError: The collection has no such document.
+            ConfigError: An argument is invalid.
         """
         name, id = check_collection_name(name), check_document_id(id)
         described = None if metadata is None else check_object(metadata, "The metadata")
@@ -360,15 +372,15 @@ class MemoryStore:
         return record
 
     def delete_documents(self, name: str, ids: Iterable[str]) -> list[DocumentRecord]:
-        """Remove documents, all of them at one instant or none; return what they were.
+        """Remove documents in one transaction, all of them or none; return their last records.
 
         Args:
             name: The collection.
-            ids: Their ids; the same id twice counts once.
+            ids: Ids of the documents.
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It lacks one of them; nothing changed.
+            UnknownDocumentError: One of them is not in the collection; nothing was changed.
         """
         name = check_collection_name(name)
         wanted = list(dict.fromkeys(check_document_id(id) for id in ids))
@@ -385,32 +397,32 @@ class MemoryStore:
     # Contents
 
     def text(self, text_key: str) -> str:
-        """Return a text, verified against its key.
+        """Return a text after verifying it against its key.
 
         Raises:
-            TextMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
-            CorruptBlobError: It is not what was stored.
+            TextMissingError: It does not exist: the snapshot that named it is outdated, or the store is damaged.
+            CorruptBlobError: It is damaged.
         """
         return self._contents.text(text_key)
 
     def has_blobs(self, keys: Iterable[str]) -> set[str]:
-        """Return those keys whose blobs are stored."""
+        """Return the keys whose blobs are stored."""
         return self._contents.has_blobs(keys)
 
     def put_blobs(self, blobs: Mapping[str, Mapping[str, Tensor]], *, storage: str = "int8") -> None:
         """Store memories; they are durable when the call returns, all of them or none.
 
-        A key that is stored already is left as it is. A blob that no document needs yet stays until `verify` with
-        `repair=True` finds it unused for its grace time, so that an interrupted run can go on.
+        A key that is already stored is left as it is. A blob that no document uses yet stays until `verify` with
+        `repair=True` finds it unused after the grace period, so that an interrupted run can continue.
 
         Args:
             blobs: Floating tensors by name by key; see `quantization.encode`.
-            storage: `int8`, `bfloat16` or `float32`; should be a part of what keys are computed from.
+            storage: `int8`, `bfloat16` or `float32`; the keys should depend on it.
 
         Raises:
-            ConfigError: Tensors cannot be stored so, or a key is stored otherwise.
-            ModelError: A tensor holds NaN or infinity.
-            StoreFullError: They do not fit; nothing changed.
+            ConfigError: The tensors cannot be stored in this format, or a key is stored in another.
+            ModelError: A tensor contains NaN or infinity.
+            StoreFullError: They do not fit; nothing was changed.
         """
         self._contents.put_blobs(blobs, storage)
 
@@ -421,20 +433,20 @@ class MemoryStore:
 
         Args:
             key: Its key.
-            most: The most bytes that it can have; a larger one is refused before it is read.
+            most: Maximum size in bytes; a larger blob is refused before it is read.
 
         Raises:
-            BlobsMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
-            CorruptBlobError: It is not what was stored.
+            BlobsMissingError: It does not exist: the snapshot that named it is outdated, or the store is damaged.
+            CorruptBlobError: It is damaged.
         """
         return self._contents.get_blob(key, most)
 
     def get_blobs(self, keys: Sequence[str], *, most: Sequence[int] | None = None) -> Iterator[dict[str, Tensor]]:
-        """Give memories one after the other, each as `get_blob` does; what the index says is looked up once for all.
+        """Yield memories one after the other, each as `get_blob` returns it; the index is read once for all of them.
 
         Args:
             keys: Their keys.
-            most: The most bytes that each can have.
+            most: Maximum size in bytes of each.
 
         Raises:
             BlobsMissingError: As `get_blob`.
@@ -443,7 +455,7 @@ class MemoryStore:
         return self._contents.get_blobs(keys, most)
 
     def discard_blobs(self, keys: Iterable[str]) -> None:
-        """Remove memories that are broken, so that `put_blobs` takes them anew; documents keep pointing at them.
+        """Remove damaged memories so that `put_blobs` stores them again; documents keep referring to them.
 
         Args:
             keys: Their keys; unknown ones are ignored.
@@ -459,14 +471,14 @@ class MemoryStore:
         return collect(self._index, self._contents)
 
     def verify(self, repair: bool = False, grace: float = 3600.0) -> VerifyReport:
-        """Check everything in the store; others may go on reading and writing.
+        """Check everything in the store; others may continue to read and write.
 
         Args:
-            repair: Remove what nothing needs, recount, and discard broken files so that documents can be added again.
-            grace: Seconds that unused memories and temporary files are left alone.
+            repair: Remove unused files, correct counts, and discard damaged files so that documents can be added again.
+            grace: Seconds for which unused memories and temporary files are kept.
 
         Raises:
-            StoreReadOnlyError: A repair was asked of a store that can only be read.
+            StoreReadOnlyError: `repair` was requested for a read-only store.
         """
         from rcc_integrations.memory.verify import verify
 

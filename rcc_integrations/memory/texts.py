@@ -24,7 +24,7 @@ class TextFolder(ShardFolder):
         super().__init__(root, ".txt")
 
     def load(self, key: str) -> str:
-        """Return a text, verified against its key.
+        """Return a text after verifying it against its key.
 
         Raises:
             FileNotFoundError: There is no such file.

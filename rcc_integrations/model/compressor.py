@@ -50,7 +50,7 @@ class Compressor:
             device: Where the encoder is.
 
         Raises:
-            ConfigError: If a window is empty or too long.
+            ConfigError: A window is empty or too long.
         """
         longest = self._spec.config.window
         for window in windows:
@@ -78,7 +78,7 @@ class Compressor:
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
 
     def inject(self, states: Tensor, ratio: int) -> Memory:
-        """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
+        """Turn encoder states of shape (levels, batch, entries, hidden) into memories with the batch as first axis."""
         if self._spec.config.injection == "kv":
             return kv_memory(self._decoder, self._projections, states, self._spec.layout(ratio).levels)
         return residual_memory(self._projections, states)

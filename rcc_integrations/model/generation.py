@@ -23,6 +23,7 @@ from rcc_integrations.errors import GenerationError
 from rcc_integrations.model.cache import roomy_cache, uneven_layers
 from rcc_integrations.model.evidence import Evidence, EvidenceProcessor
 from rcc_integrations.model.family import Family
+from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.prefix import Prefix, stack_prefixes
 from rcc_integrations.model.text import Detokenizer, TextCutter
@@ -48,9 +49,19 @@ class Generation:
 
 
 class _Row:
-    def __init__(self, tokenizer: Any, options: GenerationOptions, marker: str | None, stop: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        options: GenerationOptions,
+        marker: str | None,
+        stop: Sequence[str],
+        grammar: Grammar | None = None,
+    ) -> None:
         self._detokenizer = Detokenizer(tokenizer)
         self._cutter = TextCutter([*options.stop, *stop], marker)
+        # What a grammar holds is not cut, or it would be no whole object; which kind it is shows in its first letter.
+        self._uncut = TextCutter([], marker)
+        self._grammar, self._open = grammar, True
         self._pieces: list[str] = []
         self.ids: list[int] = []
         self.reason: FinishReason | None = None
@@ -59,7 +70,7 @@ class _Row:
         self.ids.append(token)
         if token in ends:
             return self.end("stop")
-        piece = self._cutter.feed(self._detokenizer.feed(token))
+        piece = self._feed(self._detokenizer.feed(token))
         self._pieces.append(piece)
         if self._cutter.stopped:
             self.reason = "stop"
@@ -69,9 +80,16 @@ class _Row:
         if self.reason is not None:
             return ""
         self.reason = reason
-        piece = self._cutter.feed(self._detokenizer.finish()) + self._cutter.finish()
+        piece = self._feed(self._detokenizer.finish()) + self._cutter.finish()
         self._pieces.append(piece)
         return piece
+
+    def _feed(self, text: str) -> str:
+        if self._open and text.strip():
+            self._open = False
+            if self._grammar is not None and self._grammar.is_held(text):
+                self._cutter = self._uncut
+        return self._cutter.feed(text)
 
     def result(self, evidence: Evidence) -> Generation:
         return Generation("".join(self._pieces), tuple(self.ids), self.reason or "length", evidence)
@@ -130,8 +148,9 @@ def generate(
     cancel: Sequence[threading.Event] | None = None,
     declining: int = 0,
     processors: Sequence[LogitsProcessor] = (),
+    grammars: Sequence[Grammar | None] = (),
 ) -> list[Generation]:
-    """Answer a batch of questions, each over its own prefix.
+    """Answer a batch of questions, each after its own prefix.
 
     Args:
         decoder: The causal LM.
@@ -146,6 +165,7 @@ def generate(
         cancel: An event a row; the row ends soon after it is set.
         declining: First token of the answer that declines to answer.
         processors: What may change the scores of tokens.
+        grammars: What each answer is held to, which says where stop strings may end it.
 
     Returns:
         One generation a question.
@@ -168,7 +188,8 @@ def generate(
     ids = torch.cat([torch.full_like(used, pad), ids], dim=1).to(device)
     mask = torch.cat([used, mask], dim=1).to(device)
     positions = torch.cat([torch.zeros_like(used), positions], dim=1).to(device)
-    rows = [_Row(tokenizer, options, marker, stop) for _ in questions]
+    held = [*grammars, *[None] * (len(questions) - len(grammars))]
+    rows = [_Row(tokenizer, options, marker, stop, grammar) for grammar in held]
     evidence = EvidenceProcessor(declining)
     watch = _Watch(rows, end_ids, emit, cancel or (), evidence)
     room = longest + options.max_new_tokens

@@ -1,4 +1,4 @@
-"""Grammars: output held to a JSON schema, a regular expression or a choice while it is generated (llguidance)."""
+"""Grammars: output that is constrained to a JSON schema, a regular expression or a choice (llguidance)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,10 +19,7 @@ from transformers import LogitsProcessor
 
 from rcc_integrations.config import MOST_SPANS, SEPARATORS
 from rcc_integrations.errors import ConfigError, GenerationError
-
-#: Keywords of JSON schema that hold values, and those that hold schemas by name.
-_DATA = {"enum", "const", "default", "examples", "required", "title", "description"}
-_MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+from rcc_integrations.model.schema import held_schema
 
 #: How tokenizers mark a space in front of a word.
 _SPACES = " \u0120\u2581"
@@ -33,63 +30,81 @@ _HELD = 16
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may look like.
+    """A constraint on an answer, enforced while it is generated.
 
     Args:
         source: The grammar in llguidance's own form.
         either_case: What the model would write with a small letter may come out with a capital, and the reverse, where
             the grammar allows only that.
+        cut: Where stop strings may end an answer: `never`, `anywhere`, or in `words`, which are answers that do not
+            begin with a character of `opening`.
+        opening: Characters that answers begin with which are not words.
     """
 
     source: str
     either_case: bool = False
+    cut: Literal["never", "words", "anywhere"] = "never"
+    opening: str = ""
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any]) -> Grammar:
-        """Hold an answer to a JSON schema, written without needless white space.
+        """Hold an answer to a JSON schema, written without needless white space and with an end in sight.
 
         Args:
-            schema: The schema.
+            schema: The schema. What it leaves open is bounded, see `model.schema.held_schema`; `uniqueItems` cannot be
+                held, `model.schema.without_repeats` sees to it afterwards.
 
         Raises:
-            ConfigError: If it uses what cannot be enforced; the message says what.
+            ConfigError: The schema uses a feature that cannot be enforced; the message names it.
         """
+        held = json.dumps(held_schema(schema).schema)
         return cls(
             _checked(
-                LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_flexible": False}),
+                LLMatcher.grammar_from_json_schema(held, defaults={"whitespace_flexible": False}),
                 f"The JSON schema {json.dumps(schema)[:200]}",
             )
         )
 
     @classmethod
     def regex(cls, pattern: str) -> Grammar:
-        """Hold an answer to a regular expression.
+        """Constrain an answer to a regular expression.
 
         Raises:
-            ConfigError: If the expression cannot be used.
+            ConfigError: The expression is invalid.
         """
         return cls(_checked(LLMatcher.grammar_from_regex(pattern), f"The regular expression {pattern!r}"))
 
     @classmethod
-    def lark(cls, text: str) -> Grammar:
+    def lark(cls, text: str, *, words: bool = False, opening: str = "") -> Grammar:
         """Hold an answer to a grammar in llguidance's dialect of Lark.
 
+        Args:
+            text: The grammar.
+            words: Whether an answer that does not begin with a character of `opening` is free text, which stop strings
+                may end.
+            opening: Those characters.
+
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
-        return cls(_checked(LLMatcher.grammar_from_lark(text), "The grammar"))
+        source = _checked(LLMatcher.grammar_from_lark(text), "The grammar")
+        return cls(source, cut="words" if words else "never", opening=opening)
+
+    def is_held(self, text: str) -> bool:
+        """Return whether an answer that begins so is held to its end, with nothing cut off."""
+        return self.cut == "never" or (self.cut == "words" and text.lstrip()[:1] in tuple(self.opening))
 
     @classmethod
     def verbatim(cls, texts: Sequence[str], instead: str) -> Grammar:
-        """Hold an answer to whole words of one of several texts, to a list of such, or to one other answer.
+        """Constrain an answer to whole words of one of several texts, a list of such spans, or an alternative.
 
-        The words of each text become one automaton of all their substrings (llguidance's `substring_words`), so a step
-        costs about the same for a sentence as for a book. Building it takes time in proportion to the texts; that is
-        done when the grammar is first used.
+        Each text becomes an automaton of all its word substrings (llguidance's `substring_words`), so a step costs
+        about the same for a sentence as for a book. Building it takes time proportional to the length of the texts, and
+        is done when the grammar is first used.
 
         Args:
             texts: The texts, none empty.
-            instead: What the answer may be besides.
+            instead: The fixed alternative.
         """
         words = [f"S{number}: %regex {json.dumps({'substring_words': text})}" for number, text in enumerate(texts)]
         between = " | ".join(json.dumps(each) for each in SEPARATORS)
@@ -100,14 +115,14 @@ class Grammar:
             f"SPAN: {' | '.join(f'S{number}' for number in range(len(texts)))}",
             *words,
         ])  # fmt: skip
-        return cls(LLMatcher.grammar_from_lark(lark), either_case=True)
+        return cls(LLMatcher.grammar_from_lark(lark), either_case=True, cut="anywhere")
 
     @classmethod
     def choice(cls, choices: Sequence[str]) -> Grammar:
-        """Hold an answer to one of several texts.
+        """Constrain an answer to one of several texts.
 
         Raises:
-            ConfigError: If there is none, or one is empty.
+            ConfigError: There are none, or one is empty.
         """
         if not choices or not all(choices):
             raise ConfigError(f"A choice needs non-empty texts; it is {list(choices)!r}.")
@@ -140,7 +155,7 @@ class Guide:
         """Return a new matcher at a grammar's beginning.
 
         Raises:
-            ConfigError: If the grammar cannot be used.
+            ConfigError: The grammar is invalid.
         """
         made = self._held.get(grammar.source)
         if made is None:
@@ -207,37 +222,3 @@ class GrammarProcessor(LogitsProcessor):
             known = min(len(bits), size)
             allowed[:known] = torch.from_numpy(bits[:known]).bool()
         return allowed
-
-
-def bounded(schema: Any, *, string: int = 200, items: int = 8) -> Any:
-    """Return a JSON schema whose values cannot go on for ever, as a small model's sometimes would.
-
-    Strings, arrays and free objects get a greatest length; objects with named properties get no others.
-
-    Args:
-        schema: The schema; what it bounds itself is left as it is.
-        string: The most characters of a string.
-        items: The most items of an array, or properties of a free object.
-    """
-    if isinstance(schema, list):
-        return [bounded(each, string=string, items=items) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _DATA or key == "allOf":
-            found[key] = value  # parts of one object must not shut one another out
-        elif key in _MAPS and isinstance(value, dict):
-            found[key] = {name: bounded(each, string=string, items=items) for name, each in value.items()}
-        else:
-            found[key] = bounded(value, string=string, items=items)
-    if found.get("type") == "string" and not {"maxLength", "enum", "const", "pattern", "format"} & set(found):
-        found["maxLength"] = max(string, found.get("minLength", 0))
-    elif found.get("type") == "array":
-        found.setdefault("maxItems", max(items, found.get("minItems", 0)))
-    elif found.get("type") == "object" and not {"additionalProperties", "patternProperties", "allOf"} & set(found):
-        if found.get("properties"):
-            found["additionalProperties"] = False
-        else:
-            found.setdefault("maxProperties", max(items, found.get("minProperties", 0)))
-    return found

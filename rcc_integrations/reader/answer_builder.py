@@ -28,7 +28,9 @@ def build_answer(prepared: Prepared, generation: Generation, confidence: float |
     cancelled = generation.finish_reason == "cancelled"
     if confidence is not None and confidence < request.min_confidence and not cancelled:
         text = NOT_STATED
-    record = prepared.selections[0].view.record if prepared.selections else None
+    # What a message brought along stands before the collection that was asked; prompts are no collection.
+    stored = [each for part, each in zip(request.parts, prepared.selections, strict=False) if not part.scratch]
+    record = stored[-1].view.record if stored else None
     most = request.sources if text != NOT_STATED else 0
     return Answer(
         text,

@@ -1,4 +1,4 @@
-"""`AnswerStream`: an answer while it is being written."""
+"""`AnswerStream`: an answer in pieces."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from rcc_integrations.reader.ticket import Ticket, too_late
 
 
 class AnswerStream(Iterator[str]):
-    """An answer while it is being written: iterate over its pieces, with `for` or `async for`, then read `answer`.
+    """A stream of the pieces of an answer: iterate over it with `for` or `async for`, then read `answer`.
 
-    Iterating starts the work. Leaving a `with` or `async with` block, `close`, or dropping the stream stops it.
+    Iterating starts the generation. Leaving a `with` or `async with` block, calling `close`, or dropping the stream
+    stops it.
 
     Args:
-        submit: Hands the request in; called once, with what is to be called with each piece of text.
-        timeout: Seconds without a new piece after which the answer is given up; `None` for no limit.
+        submit: Submits the request; called once, with the callback for pieces of text.
+        timeout: Seconds without a new piece after which the answer is abandoned; `None` for no limit.
 
     Raises:
-        GenerationError: While iterating, if nothing came in time.
+        GenerationError: While iterating, if no piece arrives in time.
         RCCError: While iterating, as in `RCCReader.ask`.
     """
 
@@ -72,9 +73,9 @@ class AnswerStream(Iterator[str]):
 
     @property
     def answer(self) -> Answer:
-        """The whole answer; what has not been iterated over yet is waited for.
+        """The whole answer; waits until it is complete.
 
-        After `close` it is what was written until then, with the finish reason `cancelled`.
+        After `close` it is what was generated until then, with the finish reason `cancelled`.
 
         Raises:
             RuntimeError: The stream was closed before it began.
@@ -87,7 +88,7 @@ class AnswerStream(Iterator[str]):
         return self._ticket.answer.result()
 
     def close(self) -> None:
-        """Stop generating soon; `answer` waits until it has stopped."""
+        """Stop the generation soon; `answer` waits until it has stopped."""
         self._over = True
         if self._ticket is not None:
             self._ticket.cancel()

@@ -12,7 +12,7 @@ from rcc_integrations.errors import BlobsMissingError, BudgetError
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answer_builder import build_answer
-from rcc_integrations.reader.collection_view import CollectionCache
+from rcc_integrations.reader.collection_view import CollectionCache, unstored
 from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.observer import observed
 from rcc_integrations.reader.prefix_cache import PrefixCache
@@ -56,10 +56,11 @@ class AnswerEngine:
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""
         for part in request.parts:
-            self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
+            if not part.scratch:
+                self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
         model = self._model()
         started = time.perf_counter()
-        prompt, room = self._prompt(request, model)
+        prompt, room = self._room(request, model)
         if not request.parts:
             return Prepared(request, prompt.after, model.empty_prefix(), started)
         for attempt in range(_TRIES):
@@ -97,7 +98,7 @@ class AnswerEngine:
             RCCError: As in `prepare`.
         """
         model = self._model()
-        return self._selector.cover(request, model, self._prompt(request, model)[1])
+        return self._selector.cover(request, model, self._room(request, model)[1])
 
     def generate(
         self,
@@ -170,9 +171,12 @@ class AnswerEngine:
         """Return what stands around the memories, and how many slots fit beside it and the answer."""
         asked = request.alone
         if asked is not None:
-            prompt = Prompt(None, tuple(model.question_ids(asked.strip())))
-        else:
-            prompt = build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+            return Prompt(None, tuple(model.question_ids(asked.strip())))
+        return build_prompt(request.turns or (), model.tokenizer, model.config, memory=bool(request.parts))
+
+    def _room(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
+        """Return what stands around the memories, and how many slots fit beside it and the answer."""
+        prompt = self._prompt(request, model)
         room = model.slot_room(prompt.after, request.options.max_new_tokens, before=prompt.before)
         clear = request.expand * model.config.window
         if clear >= room:
@@ -184,7 +188,7 @@ class AnswerEngine:
 
     def _changed(self, selection: SelectedWindows) -> bool:
         record = selection.view.record
-        return self._store.collection(record.name).revision != record.revision
+        return (selection.view.store or self._store).collection(record.name).revision != record.revision
 
     def _prefix(self, selections: Sequence[SelectedWindows], before: tuple[int, ...] | None) -> Prefix:
         windows = [window for each in selections for window in each.windows]
@@ -194,7 +198,8 @@ class AnswerEngine:
         if prefix is None:
             from rcc_integrations.reader.prefix_loader import load_prefix
 
-            prefix = load_prefix(self._store, self._model(), windows, ratio_of(record), before)
+            first, *others = ((each.view.store or self._store, each.windows) for each in selections)
+            prefix = load_prefix(first[0], self._model(), first[1], ratio_of(record), before, others)
             self._prefixes.put(key, prefix)
         return prefix
 

@@ -1,4 +1,4 @@
-"""`Batcher`: requests of many callers, generated together."""
+"""`Batcher`: answers the requests of many callers in batches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rcc_integrations.errors import RCCError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answering import AnswerEngine
 from rcc_integrations.reader.prepared import Prepared, groups
@@ -40,20 +41,24 @@ class Batcher:
 
     def __init__(self, engine: AnswerEngine) -> None:
         self._engine = engine
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._closed = False
+        self._lock = ForkSafeLock(reset=self._begin_anew)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        # In the child of a fork, the thread and those who wait for it are in the parent.
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def submit(self, request: Request | Prepared, emit: Callable[[str], None] | None = None) -> Ticket:
-        """Hand in a request; its ticket's `answer` is a future.
+        """Submit a request; its ticket's `answer` is a future.
 
         Args:
-            request: The request, or what it was prepared to.
-            emit: Called with pieces of the answer, in another thread.
+            request: The request, or its prepared form.
+            emit: Callback for pieces of the answer, invoked in another thread.
 
         Raises:
-            RCCError: If the reader is closed.
+            RCCError: The reader is closed.
         """
         ticket = Ticket(request, emit)
         self._put(_Job([ticket], patient=True))
@@ -62,13 +67,13 @@ class Batcher:
     def generate(self, prepared: Sequence[Prepared]) -> list[Answer]:
         """Generate prepared requests together, and wait for their answers.
 
-        They do not wait for other requests, but take along those that are waiting already.
+        They do not wait for other requests, but share a batch with those that are already waiting.
 
         Args:
             prepared: The requests.
 
         Raises:
-            RCCError: If the reader is closed, or as in `RCCReader.ask`.
+            RCCError: The reader is closed, or as in `RCCReader.ask`.
         """
         tickets = [Ticket(each) for each in prepared]
         if threading.current_thread() is self._thread:
@@ -83,7 +88,7 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Take no more requests, and wait until those that were taken are done."""
+        """Accept no more requests, and wait until the pending ones are finished."""
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None
@@ -96,8 +101,7 @@ class Batcher:
             if self._closed:
                 raise RCCError("The reader is closed: open it again to ask.")
             self._waiting.put(job)
-            # A process that was forked off has the object of its parent's thread, but not the thread.
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="rcc-batcher", daemon=True)
                 self._thread.start()
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from cachetools import LRUCache
 
+from rcc_integrations.document import digest_of
 from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.routing.passage import Passage
 from rcc_integrations.routing.word_router import WordRouter
+
+if TYPE_CHECKING:
+    from rcc_integrations.model.rcc_model import RCCModel
 
 #: Collections that are held at once; the least recently used one makes room.
 _HELD = 16
@@ -30,9 +35,11 @@ class CollectionView:
     Args:
         snapshot: The collection and its documents.
         texts: The text of every document.
+        store: Where it is kept; `None` if it is not.
     """
 
-    def __init__(self, snapshot: Snapshot, texts: Sequence[str]) -> None:
+    def __init__(self, snapshot: Snapshot, texts: Sequence[str], store: MemoryStore | None = None) -> None:
+        self.store = store
         self.record: CollectionRecord = snapshot.collection
         self.windows: list[WindowRecord] = []
         self._owners: list[DocumentRecord] = []
@@ -100,10 +107,17 @@ class CollectionView:
         """Return the text of a window."""
         return self._texts[number]
 
-    def source(self, number: int, score: float) -> Source:
-        """Return a window as a source."""
+    def source(self, number: int, score: float, ceiling: float = 0.0) -> Source:
+        """Return a window as a source.
+
+        Args:
+            number: The window.
+            score: How well it fits.
+            ceiling: The most that it could.
+        """
+        relevance = min(1.0, max(0.0, score / ceiling)) if ceiling > 0 else 0.0
         window, owner = self.windows[number], self._owners[number]
-        return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata))
+        return Source(owner.id, window.start, window.end, self._texts[number], score, dict(owner.metadata), relevance)
 
 
 def _check_spans(document: DocumentRecord, text: str) -> None:
@@ -125,6 +139,36 @@ def _check_spans(document: DocumentRecord, text: str) -> None:
             )
 
 
+def unstored(model: RCCModel, name: str, texts: Mapping[str, str], ratio: int) -> CollectionView:
+    """Return documents as a collection would hold them, cut and counted, without compressing or storing any.
+
+    Args:
+        model: The model that would compress them.
+        name: Name of the collection.
+        texts: Texts by document id.
+        ratio: The ratio that they would be compressed at.
+    """
+    documents = []
+    for order, (id, text) in enumerate(texts.items()):
+        windows = tuple(
+            WindowRecord(digest_of(repr(each.ids).encode()), each.start, each.end, len(each.ids),
+                         model.slots(len(each.ids), ratio))
+            for each in model.cut(text)
+        )  # fmt: skip
+        documents.append(
+            DocumentRecord(
+                id=id, order=order, text_key="", characters=len(text), tokens=sum(each.tokens for each in windows),
+                slots=sum(each.slots for each in windows), windows=windows, digest="", metadata={}, added=0.0,
+            )
+        )  # fmt: skip
+    collection = CollectionRecord(
+        uid="", name=name, fingerprint=model.fingerprint(ratio), model=model.describe(ratio), storage="int8",
+        revision=0, documents=len(documents), windows=sum(len(each.windows) for each in documents),
+        tokens=sum(each.tokens for each in documents), slots=sum(each.slots for each in documents), created=0.0,
+    )  # fmt: skip
+    return CollectionView(Snapshot(collection, tuple(documents)), list(texts.values()))
+
+
 class CollectionCache:
     """Keeps the collections that were used last, each at its newest revision.
 
@@ -133,9 +177,9 @@ class CollectionCache:
     """
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+        self.store = self._store = store
         self._held: LRUCache[str, CollectionView] = LRUCache(_HELD)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, name: str) -> CollectionView:
         """Return a collection as it is now.
@@ -151,9 +195,8 @@ class CollectionCache:
         for attempt in range(_TRIES):
             snapshot = self._store.snapshot(name)
             try:
-                view = CollectionView(
-                    snapshot, [self._store.text(document.text_key) for document in snapshot.documents]
-                )
+                texts = [self._store.text(document.text_key) for document in snapshot.documents]
+                view = CollectionView(snapshot, texts, self._store)
                 break
             except BlobsMissingError:
                 # A document was replaced between the two reads.

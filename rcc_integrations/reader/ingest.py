@@ -17,7 +17,7 @@ from rcc_integrations.errors import (
     UnreadableFileError,
 )
 from rcc_integrations.memory.names import check_document_id
-from rcc_integrations.memory.records import CollectionRecord, WindowRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.progress import Progress
 from rcc_integrations.reader.sources import Readable
@@ -34,17 +34,17 @@ _TRIES = 3
 
 @dataclass
 class AddReport:
-    """What adding did.
+    """A report of what `RCCReader.add` did.
 
     Args:
-        added: Ids of new documents.
-        replaced: Ids of documents that had changed.
-        unchanged: Ids of documents that were there as they are.
+        added: Ids of the documents that were new.
+        replaced: Ids of the documents that had changed.
+        unchanged: Ids of the documents that had not changed.
         skipped: Pairs of id and reason.
         windows_compressed: Windows that went through the encoder.
-        windows_reused: Windows of added and replaced documents that were in the store already.
+        windows_reused: Windows of added and replaced documents that were already in the store.
         tokens_compressed: Tokens of the windows that went through the encoder.
-        seconds: How long it took.
+        seconds: Duration.
     """
 
     added: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class AddReport:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain dicts, lists and numbers."""
+        """Return the fields as plain dicts, lists, strings and numbers."""
         return dataclasses.asdict(self)
 
 
@@ -92,7 +92,7 @@ class Ingester:
         self._on_windows = on_windows
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
-        self._known = {record.id: record for record in store.documents(collection.name)}
+        self._known: dict[str, DocumentRecord] = {}
         self._jobs: list[_Job] = []
         self._total = 0
         self.report = AddReport()
@@ -110,6 +110,7 @@ class Ingester:
         """
         started = time.perf_counter()
         self._total = len(sources)
+        self._known = self._stored([source.id for source in sources])
         for source in sources:
             try:
                 self._take(source)
@@ -125,6 +126,13 @@ class Ingester:
         self._flush()
         self.report.seconds = time.perf_counter() - started
         return self.report
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, DocumentRecord]:
+        """Return what there is of some documents; a few of many are looked up one by one."""
+        name = self._collection.name
+        if len(ids) * 8 < self._store.collection(name).documents:
+            return self._store.find_documents(name, ids)
+        return {record.id: record for record in self._store.documents(name)}
 
     def _take(self, source: Document | Readable) -> None:
         known = self._known.get(check_document_id(source.id))

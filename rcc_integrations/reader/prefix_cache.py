@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
+
+from rcc_integrations.forking import ForkSafeLock
 
 if TYPE_CHECKING:
     from rcc_integrations.model.prefix import Prefix
@@ -21,7 +22,7 @@ class PrefixCache:
 
     def __init__(self, limit: int) -> None:
         self._held: LRUCache[Hashable, Prefix] = LRUCache(limit, getsizeof=lambda prefix: prefix.nbytes)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
     def nbytes(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -15,12 +16,22 @@ from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 
 
+def _blobs(
+    groups: Sequence[tuple[MemoryStore, Sequence[WindowRecord]]], most: Sequence[int]
+) -> Iterator[Iterator[dict[str, Tensor]]]:
+    at = 0
+    for store, windows in groups:
+        yield store.get_blobs([window.key for window in windows], most=most[at : at + len(windows)])
+        at += len(windows)
+
+
 def load_prefix(
     store: MemoryStore,
     model: RCCModel,
     windows: Sequence[WindowRecord],
     ratio: int,
     before: Sequence[int] | None = None,
+    beside: Sequence[tuple[MemoryStore, Sequence[WindowRecord]]] = (),
 ) -> Prefix:
     """Build the prefix of stored windows, in order.
 
@@ -28,8 +39,9 @@ def load_prefix(
         store: Where their memories are.
         model: The model that made them.
         windows: Their records; the same window may come more than once.
-        ratio: The ratio that they were made at.
+        ratio: The ratio at which they were made.
         before: Token ids of the clear text in front; the model's own opening if not given.
+        beside: Further stores and windows, which stand behind.
 
     Raises:
         BlobsMissingError: A memory is not in the store (any more).
@@ -37,7 +49,8 @@ def load_prefix(
     """
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
     entries = []
-    for window in windows:
+    groups = [(store, windows), *beside]
+    for window in (window for _, group in groups for window in group):
         if not 1 <= window.tokens <= model.config.window or window.slots != layout.slots(window.tokens):
             raise CorruptBlobError(
                 f"The record of memory {window.key[:12]}… tells of {window.tokens} tokens in {window.slots} slots, "
@@ -45,7 +58,7 @@ def load_prefix(
             )
         entries.append(layout.entries(window.tokens))
     most = [most_bytes(spec, count) for count in entries]
-    blobs = store.get_blobs([window.key for window in windows], most=most)
+    blobs = itertools.chain.from_iterable(_blobs(groups, most))
 
     def load(number: int, places: dict[str, Tensor]) -> None:
         stored = next(blobs)

@@ -1,4 +1,4 @@
-"""How far adding has come, and the bar that shows it."""
+"""The progress of adding documents, and its progress bar."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far adding has come.
+    """The progress of adding documents.
 
     Args:
-        document: Id of the document that was finished last, or is at work.
-        documents: Documents that are done, unchanged and skipped ones included.
-        total: Documents in all.
+        document: Id of the document that was finished last or is being added.
+        documents: Finished documents, including unchanged and skipped ones.
+        total: Number of documents.
         tokens: Tokens compressed so far.
     """
 
@@ -33,7 +33,7 @@ def progress_bar(show: bool, also: _Tell | None = None) -> Iterator[_Tell | None
 
     Args:
         show: Whether to draw it.
-        also: Told of all progress too.
+        also: Callback for all progress as well.
 
     Yields:
         What to tell progress to; `None` if nobody wants it.

@@ -45,14 +45,15 @@ if TYPE_CHECKING:
 
 
 class RCCReader:
-    """A model, a store and a router: the one place through which documents are added and questions answered.
+    """A model and a store: adds documents to collections, and answers questions from them.
 
-    Open one with `RCCReader.open`; it is safe to share between threads, and several processes may open one store.
+    Use `RCCReader.open` to get one. A reader may be shared between threads, and several processes may open the same
+    store.
 
     Args:
         store: The store.
-        model: The model, or what loads it when it is first needed; the default model if not given.
-        prefix_cache_bytes: How much RAM prefixes that were used may keep.
+        model: The model, or a function that loads it when it is first needed; the default model if not given.
+        prefix_cache_bytes: Maximum size of the cache of used prefixes in RAM.
     """
 
     def __init__(
@@ -65,13 +66,16 @@ class RCCReader:
         self.store = store
         self._model = model if _is_model(model) else None
         self._load_model = model or _load_default
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
         self._indices = RoutingIndices(store, lambda: self.model)
         self._ranker = WindowRanker(self._indices, lambda: self.model)
         self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self._ranker)
         self._batcher = Batcher(self._engine)
+        self.closed = False
+        #: Arguments of `open` that make the same reader in another process; `None` if there are none.
+        self.opened_with: dict[str, Any] | None = None
 
     @classmethod
     def open(
@@ -85,20 +89,21 @@ class RCCReader:
         prefix_cache_bytes: int = 1 << 30,
         **model_options: Any,
     ) -> RCCReader:
-        """Open a store, or make one, to read and write through a model.
+        """Open a store, or create one, together with a model.
 
         Args:
             store: The store's folder.
-            model: A model, or folder or hub id of one; the default model that comes with the package if not given.
-                It is loaded when it is first needed.
-            create: Make a store where there is none.
+            model: A model, or the folder or hub id of one; the default model if not given. It is loaded when it is
+                first needed.
+            create: Create the store if it does not exist.
             read_only: Change nothing.
-            size_limit: The most bytes of memories and texts.
-            prefix_cache_bytes: How much RAM prefixes that were used may keep.
-            **model_options: `device`, `dtype`, `attn`, `merge`, `base` for loading the model.
+            size_limit: Maximum size of memories and texts in bytes.
+            prefix_cache_bytes: Maximum size of the cache of used prefixes in RAM.
+            **model_options: `device`, `dtype`, `attn`, `merge` and `base`, for loading the model; see
+                `RCCModel.from_pretrained`.
 
         Raises:
-            StoreError: There is no store (and none is to be made), or it cannot be opened.
+            StoreError: There is no store and `create` is false, or it cannot be opened.
         """
 
         def load() -> RCCModel:
@@ -109,12 +114,35 @@ class RCCReader:
             return RCCModel.from_pretrained(model, **model_options)  # type: ignore[arg-type]
 
         opened = MemoryStore.open(store, create=create, read_only=read_only, size_limit=size_limit)
-        return cls(opened, model if _is_model(model) else load, prefix_cache_bytes=prefix_cache_bytes)
+        reader = cls(opened, model if _is_model(model) else load, prefix_cache_bytes=prefix_cache_bytes)
+        if not _is_model(model):
+            named = None if model is None else str(model)
+            place = {"store": str(opened.path), "read_only": read_only, "size_limit": size_limit}
+            reader.opened_with = {**place, "model": named, "prefix_cache_bytes": prefix_cache_bytes, **model_options}
+        return reader
 
     def close(self) -> None:
-        """Finish what was asked, and close the store."""
+        """Finish what was asked, close the store, and let the weights go."""
         self._batcher.close()
         self.store.close()
+        self.scratch.close()
+        self.closed = True
+        self._model, self._load_model = None, _refuse
+
+    def __copy__(self) -> RCCReader:
+        return self  # it is shared, like the store that it has open
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RCCReader:
+        return self
+
+    def __reduce__(self) -> Any:
+        """Pickle where the store is and which model reads it; the other process opens both itself."""
+        if self.opened_with is None:
+            raise TypeError(
+                "A reader over a loaded RCCModel cannot be pickled: open it with the model's folder or hub id "
+                "(RCCReader.open(store, model='…')), so that another process can load it, too."
+            )
+        return _open_again, (self.opened_with,)
 
     def __enter__(self) -> RCCReader:
         return self
@@ -124,11 +152,16 @@ class RCCReader:
 
     @property
     def model(self) -> RCCModel:
-        """The model; loaded when first asked for."""
+        """The model, loaded lazily."""
         with self._lock:
             if self._model is None:
                 self._model = self._load_model() if callable(self._load_model) else self._load_model
             return self._model
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self._model is not None
 
     # Documents
 
@@ -144,29 +177,29 @@ class RCCReader:
         show_progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
-        """Add documents to a collection, or replace those that changed; the collection is made if there is none.
+        """Add documents to a collection, or replace those that changed. The collection is created if it does not exist.
 
-        Each document becomes visible as a whole when all its windows are stored. An interrupted run goes on where it
-        stopped when it is started again.
+        Each document becomes visible when all its windows are stored. An interrupted run continues where it stopped
+        when it is started again.
 
         Args:
             collection: Name of the collection.
-            documents: Texts by id, or `Document`s, or files as `rcc_integrations.files.find_files` returns them.
-            ratio: Compression ratio of a new collection; the model's own if not given.
-            storage: How a new collection stores memories: `int8` (if not given), `bfloat16` or `float32`.
-            untrained: Allow a ratio that the model has no adapter for.
-            skip_unreadable: Report what cannot be read instead of raising.
-            show_progress: Draw a progress bar on standard error.
-            on_progress: Called after every batch and every document.
+            documents: Texts by id, `Document`s, or files as returned by `find_files`.
+            ratio: Compression ratio of a new collection; the model's default if not given.
+            storage: Number format of the memories of a new collection: `int8` (if not given), `bfloat16` or `float32`.
+            untrained: Allow a ratio for which the model has no trained adapter.
+            skip_unreadable: Report documents that cannot be read instead of raising an exception.
+            show_progress: Show a progress bar on standard error.
+            on_progress: Callback invoked after every batch and every document.
 
         Returns:
             What was done.
 
         Raises:
-            ConfigError: An argument cannot be used.
+            ConfigError: An argument is invalid.
             EmptyDocumentError: A document has no text.
-            FingerprintMismatchError: The collection was made by another model or at another ratio.
-            StoreError: The store cannot take it; documents that were done before stay.
+            FingerprintMismatchError: The collection was made by another model, or at another ratio.
+            StoreError: The store cannot take them; documents that were finished before stay added.
         """
         sources = as_sources(documents)
         record = self._find(collection)
@@ -196,17 +229,17 @@ class RCCReader:
             return ingester.add(sources, skip=skip_unreadable)
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
-        """Remove documents, all of them at one instant or none.
+        """Remove documents in one transaction: all of them or none.
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It lacks one of them; nothing changed.
+            UnknownDocumentError: One of them is not in the collection; nothing was changed.
         """
         ids = [documents] if isinstance(documents, str) else documents
         return self.store.delete_documents(collection, ids)
 
     def drop(self, collection: str) -> CollectionRecord:
-        """Remove a collection with all its documents.
+        """Remove a collection and all its documents.
 
         Raises:
             UnknownCollectionError: There is no such collection.
@@ -214,11 +247,11 @@ class RCCReader:
         return self.store.drop_collection(collection)
 
     def rename(self, old: str, new: str) -> CollectionRecord:
-        """Give a collection another name.
+        """Rename a collection.
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            ConfigError: The new name is taken.
+            ConfigError: The new name is in use.
         """
         return self.store.rename_collection(old, new)
 
@@ -239,7 +272,7 @@ class RCCReader:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It has no such document.
+            UnknownDocumentError: The collection has no such document.
         """
         return self.store.text(self.store.document(collection, document).text_key)
 
@@ -247,12 +280,12 @@ class RCCReader:
         """Check the whole store.
 
         Args:
-            repair: Mend what can be mended: remove what nothing needs, recount, and compress documents with broken
-                memories again from their stored text (if the model at hand is the one that made them).
-            grace: Seconds that unused memories are left alone; another process may be about to use them.
+            repair: Repair what can be repaired: remove unused files, correct counts, and compress documents with
+                damaged memories again from their stored text (if this model is the one that made them).
+            grace: Seconds for which unused files are kept, because another process may be about to use them.
 
         Returns:
-            What was found; documents that are still damaged, or lost, are named in `damaged`.
+            A report; documents that are still damaged, or lost, are named in `damaged`.
         """
         report = self.store.verify(repair=repair, grace=grace)
         mendable = repair and any(one.text_intact for one in report.damaged)
@@ -261,7 +294,7 @@ class RCCReader:
     # Questions
 
     def ask(self, collection: str, question: str, **options: Any) -> Answer:
-        """Answer a question from a collection's memories.
+        """Answer a question from a collection.
 
         Args:
             collection: Name of the collection.
@@ -276,20 +309,20 @@ class RCCReader:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It lacks one of the documents.
-            EmptyCollectionError: There is nothing to answer from.
-            FingerprintMismatchError: The memories were made by another model.
-            BudgetError: The question and its answer do not fit into the decoder.
-            ConfigError: The question is empty, or an option cannot be used.
+            UnknownDocumentError: One of the documents is not in the collection.
+            EmptyCollectionError: The collection, or the selection of documents, is empty.
+            FingerprintMismatchError: The collection was made by another model.
+            BudgetError: The question and its answer do not fit the decoder's positions.
+            ConfigError: The question is empty, or an option is invalid.
         """
         return self.ask_batch([(collection, question)], **options)[0]
 
     def ask_batch(self, questions: Sequence[tuple[str, str]], **options: Any) -> list[Answer]:
-        """Answer several questions in one batch, each over its own memories.
+        """Answer several questions in one batch, each from its own memories.
 
         Args:
             questions: Pairs of collection and question.
-            **options: As in `ask`, for all of them.
+            **options: As in `ask`; they apply to all questions.
 
         Raises:
             RCCError: As in `ask`.
@@ -298,7 +331,7 @@ class RCCReader:
         return self._batcher.generate([self._engine.prepare(request) for request in requests])
 
     def stream(self, collection: str, question: str, **options: Any) -> AnswerStream:
-        """Answer a question piece by piece.
+        """Stream the answer to a question.
 
         Args:
             collection: Name of the collection.
@@ -316,14 +349,14 @@ class RCCReader:
         return AnswerStream(lambda emit: self._batcher.submit(prepared, emit))
 
     def submit(self, request: Request, emit: Callable[[str], None] | None = None) -> Ticket:
-        """Hand in a request without waiting; those that are handed in at about the same time are answered in one batch.
+        """Submit a request without waiting; requests submitted at about the same time share a batch.
 
         Args:
             request: The request.
-            emit: Called with pieces of the answer as they become certain, in another thread.
+            emit: Callback for pieces of the answer, invoked in another thread.
 
         Returns:
-            A ticket: `answer` is a future that also carries errors, `cancel` stops the work.
+            A ticket: `answer` is a future, `cancel` stops the generation.
         """
         return self._batcher.submit(request, emit)
 
@@ -332,7 +365,7 @@ class RCCReader:
 
         Args:
             request: The request; its windows are chosen once the stream is iterated over.
-            timeout: Seconds without a new piece after which the answer is given up; `None` for no limit.
+            timeout: Seconds without a new piece after which the answer is abandoned; `None` for no limit.
             held: Withhold all pieces; the stream ends when the answer is whole.
 
         Returns:
@@ -341,17 +374,30 @@ class RCCReader:
         return AnswerStream(lambda emit: self._batcher.submit(request, None if held else emit), timeout)
 
     def prepare(self, request: Request) -> Prepared:
-        """Choose a request's windows and load their memories, without generating; for counting positions beforehand."""
+        """Choose a request's windows and load their memories without generating an answer."""
         return self._engine.prepare(request)
 
+    def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
+        """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
+
+        Args:
+            request: The request.
+            texts: Texts by document id by collection that the request names and that need not be stored yet.
+            ratio: The ratio that they would be compressed at.
+
+        Raises:
+            RCCError: As in `ask`, but for what does not fit: it is counted all the same.
+        """
+        return self._engine.count(request, texts, ratio)
+
     def cover(self, request: Request) -> list[Request]:
-        """Split a request over more memory than fits into requests that together read every window.
+        """Split a request over more memory than fits into several requests that together cover every window.
 
         Args:
             request: The request.
 
         Returns:
-            Requests that differ in their windows alone; one if everything fits.
+            Requests that differ only in their windows; a single one if everything fits.
 
         Raises:
             RCCError: As in `ask`.
@@ -415,6 +461,14 @@ def _is_model(model: object) -> TypeGuard[RCCModel]:
     """Tell a model from what loads one, without importing torch: who has a model has imported it."""
     module = sys.modules.get("rcc_integrations.model.rcc_model")
     return module is not None and isinstance(model, module.RCCModel)
+
+
+def _refuse() -> RCCModel:
+    raise RCCError("The reader is closed: open it again to use its model.")
+
+
+def _open_again(options: dict[str, Any]) -> RCCReader:
+    return RCCReader.open(**options)
 
 
 def _load_default() -> RCCModel:

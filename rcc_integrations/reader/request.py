@@ -1,4 +1,4 @@
-"""`Request`: everything about one answer that is wanted."""
+"""`Request`: a question, or a conversation, and how it is to be answered."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ class Part:
         documents: Ids of the documents; all if not given.
         max_windows: The most windows of it; what the model was trained with if not given.
         windows: Keys of the windows; all if not given. Those that are gone by then are left out.
+        scratch: Whether it is memory of a prompt, beside the store; see `reader.scratch`.
 
     Raises:
-        ConfigError: If `max_windows` is not a whole number above 0.
+        ConfigError: `max_windows` is not a whole number above 0.
     """
 
     collection: str
     documents: tuple[str, ...] | None = None
     max_windows: int | None = None
     windows: frozenset[str] | None = None
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         most = self.max_windows
@@ -45,9 +47,9 @@ class Request:
     """A question, or a conversation, and how it is to be answered.
 
     Args:
-        question: What windows are chosen by; without `turns` also what is asked.
-        parts: Memories to answer from, in order; without any, the base model answers, as a plain chat model.
-        turns: The whole conversation; the question alone in the model's own template if not given.
+        question: The text by which windows are chosen; without `turns`, also the question.
+        parts: Memories to answer from, in order; if empty, the base model answers as an ordinary chat model.
+        turns: The whole conversation; if empty, the question alone is asked in the model's own template.
         options: How to generate.
         grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
         sources: How many windows to name.
@@ -107,7 +109,7 @@ class Request:
 
     @property
     def alone(self) -> str | None:
-        """The question, if there is nothing beside it: it is put in the words that the model was trained on."""
+        """The question, if it is asked in the template that the model was trained on."""
         if self.turns is None:
             return self.question
         turns = merged(self.turns)
@@ -115,7 +117,7 @@ class Request:
 
     @classmethod
     def about(cls, collection: str, question: str, options: dict[str, Any]) -> Request:
-        """Make the request of `RCCReader.ask`.
+        """Return the request that `RCCReader.ask` makes.
 
         Args:
             collection: Name of the collection.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rcc_integrations.errors import ConfigError, EmptyCollectionError, FingerprintMismatchError
@@ -54,13 +55,23 @@ class WindowSelector:
     def __init__(self, collections: CollectionCache, ranker: WindowRanker) -> None:
         self._collections, self._ranker = collections, ranker
 
-    def select(self, request: Request, model: RCCModel, room: int) -> list[SelectedWindows]:
+    def select(
+        self,
+        request: Request,
+        model: RCCModel,
+        room: int,
+        views: Mapping[str, CollectionView] = MappingProxyType({}),
+        *,
+        must_fit: bool = True,
+    ) -> list[SelectedWindows]:
         """Choose windows for every part of a request.
 
         Args:
             request: The request; each of its parts gets what room the parts before it left.
             model: The model that reads the memories.
             room: The most slots.
+            views: Collections that are not stored, by name.
+            must_fit: Whether it is an error if not even one window of a part fits.
 
         Raises:
             ConfigError: If not even one window of a part fits.
@@ -71,7 +82,7 @@ class WindowSelector:
         """
         selections: list[SelectedWindows] = []
         for part in request.parts:
-            view = self._collections.get(part.collection)
+            view = views.get(part.collection) or self._view(part)
             check_fingerprint(view.record, model)
             if selections and view.record.fingerprint != selections[0].view.record.fingerprint:
                 raise FingerprintMismatchError(
@@ -100,7 +111,7 @@ class WindowSelector:
         """
         requests: list[Request] = []
         for part in request.parts:
-            view = self._collections.get(part.collection)
+            view = self._view(part)
             limit = part.max_windows or model.config.max_windows or len(view.windows)
             page: set[str] = set()
             slots = 0
@@ -115,6 +126,9 @@ class WindowSelector:
                 slots += window.slots
             requests += [replace(request, parts=(replace(part, windows=frozenset(keys)),)) for keys in pages]
         return requests
+
+    def _view(self, part: Part) -> CollectionView:
+        return (self._scratch.collections if part.scratch else self._collections).get(part.collection)
 
 
 def expand_best(selections: Sequence[SelectedWindows], count: int) -> list[SelectedWindows]:

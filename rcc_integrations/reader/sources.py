@@ -1,4 +1,4 @@
-"""What may be added: documents, and what can be read into one."""
+"""Documents that can be added, and sources that can be read into documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Readable(Protocol):
 
     @property
     def digest(self) -> str:
-        """Hash of the source, by which an unchanged one is known without reading it."""
+        """Hash of the source, by which an unchanged source is recognised without reading it."""
         ...
 
     def read(self) -> Document:
@@ -28,15 +28,15 @@ class Readable(Protocol):
 
 
 def as_sources(documents: Any) -> list[Document | Readable]:
-    """Bring what a user hands over into one form, checked before anything is compressed.
+    """Normalise and check the documents that a user passes, before anything is compressed.
 
     Args:
         documents: A mapping from id to text, or documents or readable sources in any iterable.
 
     Raises:
-        ConfigError: It is something else, or an id comes twice.
+        ConfigError: It is something else, or an id occurs twice.
         EmptyDocumentError: A text is empty.
-        InvalidNameError: An id cannot be used.
+        InvalidNameError: An id is not allowed.
     """
     if isinstance(documents, str | bytes):
         raise ConfigError("Give a mapping from document id to text, or a list of documents; this is bare text.")

@@ -21,7 +21,7 @@ class Ticket:
         cancelled: Set to stop the work.
 
     Args:
-        request: The request, or what it was prepared to.
+        request: The request, or its prepared form.
         emit: Called with pieces of the answer as they become certain, in the generating thread.
     """
 
@@ -68,6 +68,10 @@ class Ticket:
             raise
 
 
-def too_late(timeout: float | None) -> GenerationError:
+class LateError(GenerationError):
+    """There was no answer in time."""
+
+
+def too_late(timeout: float | None) -> LateError:
     """Return the error of an answer that was not there in time."""
-    return GenerationError(f"There was no answer within the timeout of {timeout} seconds.")
+    return LateError(f"There was no answer within the timeout of {timeout} seconds.")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Passage:
-    """A part of a document whose memory is read: one window, or several that follow one another.
+    """A part of a document in memory: one window, or several consecutive ones.
 
     Args:
         document: Id of the document.
         start: Its first character in the document's text.
         text: The text.
-        score: How well its words fit the question; of equal spans the one in the best passage is named.
+        score: How well it matches the question (BM25); of several equal spans, the one in the best passage is named.
     """
 
     document: str

@@ -1,4 +1,4 @@
-"""Where a grounded answer stands, word for word, in the texts that were read."""
+"""Locates a grounded answer, verbatim, in the texts in memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rcc_integrations.routing.passage import Passage
 
 @dataclass(frozen=True)
 class Span:
-    """Where a grounded answer, or an item of it, stands in a document.
+    """The location of a grounded answer, or of an item of it, in a document.
 
     Args:
         document: Id of the document.
-        start: First character in the document's text.
-        end: One past its last character.
+        start: Offset of its first character in the document's text.
+        end: Offset after its last character.
     """
 
     document: str
@@ -25,14 +25,14 @@ class Span:
 
 
 def find_spans(answer: str, passages: Sequence[Passage]) -> tuple[Span, ...]:
-    """Return where an answer stands verbatim: in one piece if it does, otherwise item by item of a list.
+    """Return where an answer occurs verbatim: as one span if it does, otherwise item by item as a list.
 
     Args:
         answer: The answer.
-        passages: Where to look; of several places those at word boundaries, in the best passage, are taken first.
+        passages: Where to look; occurrences at word boundaries are preferred, then those in the best passage.
 
     Returns:
-        As few spans as will do, in the order of the items; none if the answer, or one item of it, stands nowhere.
+        The fewest possible spans, in the order of the items; none if the answer, or an item of it, does not occur.
     """
     # What is left of the answer after so many characters, with the spans of what is before: the fewest spans first.
     reached: dict[int, tuple[Span, ...]] = {0: ()}
@@ -49,7 +49,7 @@ def find_spans(answer: str, passages: Sequence[Passage]) -> tuple[Span, ...]:
 
 
 def find_span(answer: str, passages: Sequence[Passage]) -> Span | None:
-    """Return where an answer stands verbatim, at word boundaries if there is such a place; `None` if nowhere.
+    """Return where an answer occurs verbatim, at word boundaries if possible; `None` if it does not occur.
 
     Args:
         answer: The answer.

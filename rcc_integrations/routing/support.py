@@ -1,4 +1,4 @@
-"""Where texts speak of what an answer says: sources for answers in the model's own words."""
+"""Supporting passages: sources for answers in the model's own words."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LEAST = 0.34
 
 @dataclass(frozen=True)
 class Support:
-    """A place in a document that speaks of what an answer says.
+    """A passage of a document that supports an answer.
 
     Args:
         document: Id of the document.
-        start: First character in the document's text.
-        end: One past its last character.
-        text: The document's words there, `stored_text[start:end]`.
-        score: How much of the answer's words stand there, from 0 to 1; rare words count for more.
+        start: Offset of its first character in the document's text.
+        end: Offset after its last character.
+        text: The passage, `stored_text[start:end]`.
+        score: Share of the answer's words that the passage contains, from 0 to 1; rare words count for more.
     """
 
     document: str
@@ -69,17 +69,17 @@ class _Place:
 
 
 def find_support(answer: str, question: str, passages: Sequence[Passage], most: int) -> tuple[Support, ...]:
-    """Return the places that hold an answer's words, as short as they can be.
+    """Return the shortest passages that contain an answer's words.
 
-    A word counts by its rarity in the passages; words such as `the` and `is` count only in an answer that has no
-    others. Of equal places, those come first that have more of the question's words, and then those in the passage
-    that fits the question better.
+    A word counts by its rarity in the passages; stop words such as `the` and `is` count only in an answer that has no
+    other words. Among equal passages, those with more of the question's words come first, then those in the window
+    that matches the question better.
 
     Args:
         answer: The answer.
         question: What was asked.
         passages: Where to look.
-        most: How many places to return.
+        most: Maximum number of passages to return.
     """
     if not most:
         return ()

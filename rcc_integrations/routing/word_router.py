@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ class WordRouter:
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
         words = [_words(text) for text in texts]
+        self._frequencies = Counter(word for each in words for word in set(each))
         self._index: bm25s.BM25 | None = None
         if any(words):
             self._index = bm25s.BM25()

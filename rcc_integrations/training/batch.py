@@ -88,7 +88,7 @@ def asked(model: RCCModel, sample: Sample, most: int) -> list[Asked]:
 
 
 def fit(model: RCCModel, sample: Sample, most: int, rng: Random) -> tuple[list[list[int]], Sample]:
-    """Cut a sample's text into windows, at most so many beside one another.
+    """Cut a sample's text into windows, at most so many at once.
 
     Of a longer text, a run of windows is taken that holds an answer (for a continuation: the end); questions whose
     answers are in another part of it are left out.
@@ -103,7 +103,7 @@ def fit(model: RCCModel, sample: Sample, most: int, rng: Random) -> tuple[list[l
         Token ids of the windows, and the sample with the questions that can be asked of them.
 
     Raises:
-        DataError: If the text has no tokens.
+        DataError: The text has no tokens.
     """
     windows = model.cut(sample.text)
     if not windows:
@@ -156,7 +156,7 @@ def make_batch(
         max_windows: The most windows in one memory.
         max_own: The most windows of one text.
         distractors: How often windows of other texts stand beside a text's own.
-        target_tokens: The most tokens of questions and answers about one text.
+        target_tokens: Maximum number of question and answer tokens per text.
 
     Raises:
         DataError: If a sample has no tokens, or no question that fits.

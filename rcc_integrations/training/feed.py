@@ -32,11 +32,11 @@ class Feed:
         learner: For windows, token ids, and the memories of stage C.
         processes: How many processes train side by side; each gets batches of its own.
         process: The number of this one.
-        report: Told of what is left out of the data, and of work that takes a while.
+        report: Callback for lines about data that is left out and about work that takes a while.
 
     Raises:
         ConfigError: If a window, a question and its answer do not fit into the base's positions.
-        DataError: If a task's data are missing or empty.
+        DataError: The data of a task is missing or empty.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Feed:
         )  # fmt: skip
 
     def _most_own(self, ratio: int) -> int:
-        """Return the most windows of one text; the teacher of a distillation has to read them in clear."""
+        """Return the most windows of one text; the teacher of a distillation has to read them uncompressed."""
         return min(self.room(ratio), self.room(CLEAR)) if self._settings.distil else self.room(ratio)
 
     def _from_bank(self, rng: Random) -> tuple[Batch, list[Memory]]:

@@ -34,7 +34,7 @@ class Outcome:
     Args:
         loss: Mean over all target tokens; what is minimised.
         tokens: Number of target tokens.
-        right: For each question, how many of its target tokens were foretold rightly.
+        right: For each question, how many of its target tokens were predicted correctly.
         lengths: For each question, how many target tokens it has.
         kinds: For each question, its kind.
     """
@@ -56,7 +56,7 @@ class Learner(nn.Module):
 
     Raises:
         ConfigError: If a setting contradicts the model to go on from, or does not fit the base.
-        ModelNotFoundError: If base or saved model are not there.
+        ModelNotFoundError: The base or saved model cannot be found.
         ModelError: If they cannot be trained.
     """
 
@@ -86,7 +86,7 @@ class Learner(nn.Module):
             folder: Where to; replaced as a whole.
             ratio: Ratio used when none is named.
             ratios: Ratios that it was trained for.
-            max_windows: The most windows that it has seen beside one another.
+            max_windows: Maximum number of windows that it has seen together.
         """
         config = dataclasses.replace(self.model.config, ratio=ratio, ratios=ratios, max_windows=max_windows)
         checkpoint.save(folder, config, self._networks.snapshot())
@@ -111,7 +111,7 @@ class Learner(nn.Module):
         Args:
             batch: What is read and asked.
             memories: Of its windows; compressed now if not given.
-            distil: Weight of the divergence from the same decoder reading the text in clear.
+            distil: Weight of the divergence from the same decoder reading the uncompressed text.
         """
         with self._precision():
             return self._outcome(batch, memories, distil)
@@ -171,7 +171,7 @@ class Learner(nn.Module):
         return [self.model.read_text_prefix(text) for text in texts]
 
     def _read(self, batch: Batch, prefixes: list[Prefix]) -> tuple[Tensor, Tensor]:
-        """Return the decoder's logits where answers are foretold, and the answers' tokens."""
+        """Return the decoder's logits where answers are predicted, and the answers' tokens."""
         stacked = stack_prefixes(prefixes)
         ids, positions, mask, places = lay_questions(batch.asked, stacked)
         device, dtype = stacked.keys[0].device, stacked.keys[0].dtype

@@ -128,15 +128,15 @@ class RunLog:
         left, right = figure.subplots(1, 2)
         steps = [entry for entry in entries if "loss" in entry]
         left.plot([entry["step"] for entry in steps], [entry["mean_loss"] for entry in steps])
-        left.set(title="Training loss (running mean)", xlabel="step", ylabel="cross-entropy a token")
+        left.set(title="Training loss (running mean)", xlabel="step", ylabel="cross-entropy per token")
         checks: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for entry in entries:
             for ratio, share in entry.get("check", {}).items():
                 checks[ratio].append((entry["step"], share))
         for ratio, points in sorted(checks.items(), key=lambda item: int(item[0])):
-            name = f"ratio {ratio}" if ratio != "0" else "text in clear"
+            name = f"ratio {ratio}" if ratio != "0" else "uncompressed text"
             right.plot(*zip(*points, strict=True), marker=".", label=name)
-        right.set(title="Unseen texts: answers foretold rightly", xlabel="step", ylim=(0, 1))
+        right.set(title="Validation: answers predicted correctly", xlabel="step", ylim=(0, 1))
         if checks:
             right.legend()
         figure.savefig(self._output / "curves.png", dpi=110)

@@ -59,7 +59,7 @@ class Networks:
 
         Raises:
             ConfigError: If a setting contradicts the model to go on from, or does not fit the base.
-            ModelNotFoundError: If base or saved model are not there.
+            ModelNotFoundError: The base or saved model cannot be found.
             ModelError: If they cannot be trained.
         """
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attn": "sdpa"}

@@ -1,4 +1,4 @@
-"""Which decoder layers read memory: those whose heads look at the answer while it is written."""
+"""Ranks decoder layers by how much they look up in a text."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _SAMPLES, _QUESTIONS = 8, 3
 
 
 def rank_layers(model: RCCModel, samples: Sequence[Sample] | None = None) -> tuple[int, ...]:
-    """Order decoder layers by how much they look up in a text in front of a question.
+    """Order decoder layers by how much they look up in a text before a question.
 
-    A layer's score is the attention that its heads pay, when an answer token is foretold, to the places in the text
-    where that token stands; the mean over all tokens of the answers. Heads with such attention are the retrieval
+    The score of a layer is the attention that its heads pay, while an answer token is predicted, to the positions in
+    the text where that token occurs, as a mean over all answer tokens. Heads with such attention are the retrieval
     heads of arXiv 2404.15574, without which a model does not find what it has read.
 
     Args:
-        model: Its decoder reads the texts in clear.
-        samples: Texts with questions whose answers stand in them; composed documents if not given.
+        model: The model, whose decoder reads the uncompressed texts.
+        samples: Texts with questions whose answers they contain; composed documents if not given.
 
     Returns:
-        All decoder layers, the one that looks up most first; for `RCCConfig.layers`.
+        All decoder layers, beginning with the one that looks up most; for `RCCConfig.layers`.
     """
     if samples is None:
         composed = Mixture({"facts": 1.0})

@@ -1,4 +1,4 @@
-"""`TrainSettings`: everything that decides a training run."""
+"""`TrainSettings`: the settings of a training run."""
 
 from __future__ import annotations
 
@@ -34,47 +34,46 @@ class TrainSettings:
     Args:
         output: Folder of the run: `model/` (the trained model), `state/` (to resume from), `log.jsonl`, `curves.png`.
         base: Base model: hub id, folder, or `smollm2-135m-instruct` (the default).
-        start: Saved RCC model to go on from, with its adapters and projections. Its base, injection, placement,
-            window and ranks are kept; giving another value beside it is an error.
+        start: Saved RCC model to continue from, with its adapters and projections. Its base, injection, placement,
+            window and ranks are kept; another value for one of them is an error.
         injection: How memory enters the decoder, `kv` (the default) or `residual`.
         placement: What a slot keeps of its tokens' levels: `focused` (the default of `kv`), `staggered` or `last` (of
             `residual`); see `RCCConfig`.
-        layers: For `focused` placement, all decoder layers, the one that reads memory most first; measured on the
-            base if not given (`rank_layers`).
-        window: Longest window in tokens; 128 by default.
-        ratios: Compression ratios and how often each is drawn, a ratio a batch; 0 stands for texts that the decoder
-            reads in clear.
+        layers: For `focused` placement, all decoder layers, beginning with the one that reads memory most; measured on
+            the base model if not given (`rank_layers`).
+        window: Maximum length of a window in tokens; 128 by default.
+        ratios: Compression ratios and how often each is drawn, one ratio per batch; 0 means uncompressed text.
         stages: Stages in order with their share of the run: `A` reconstruction and continuation, `B` questions with
-            distractor memories, `C` encoder frozen and many precomputed windows beside one another.
-        shares: Shares of tasks (`facts`, `real`, `repeat`, `continue`, `own`), for all stages; by default each stage
+            distractor memories, `C` frozen encoder and many precomputed windows together.
+        shares: Shares of tasks (`facts`, `real`, `repeat`, `continue`, `own`) for all stages; by default, each stage
             has its own.
         own: JSONL files of `{"text", "questions": [{"q", "answers"}]}` and folders of documents to train on.
         steps: Steps of the run; `None` if only `minutes` limits it.
-        minutes: Time budget, saving included; `None` if only `steps` limits it.
-        batch: Texts a batch.
-        accumulate: Batches a step whose gradients are added up.
-        max_windows: The most windows in memory beside one another.
-        distractors: How often memories of other texts stand beside a text's own, 0 to 1.
-        target_tokens: The most tokens of questions and answers about one text.
-        learning_rate: Of the adapters, at its highest.
-        projection_rate: Of the projections, at its highest.
-        warmup: Share of the run in which the rates rise.
-        weight_decay: Of AdamW.
-        clip: Largest norm of the gradient.
-        distil: Weight of the divergence from the same decoder reading the text uncompressed; 0 for none.
+        minutes: Time budget including saving; `None` if only `steps` limits it.
+        batch: Texts per batch.
+        accumulate: Batches per step, for gradient accumulation.
+        max_windows: Maximum number of windows in memory.
+        distractors: How often memory contains windows of other texts as well, 0 to 1.
+        target_tokens: Maximum number of question and answer tokens per text.
+        learning_rate: Peak learning rate of the adapters.
+        projection_rate: Peak learning rate of the projections.
+        warmup: Share of the run in which the learning rates rise.
+        weight_decay: Weight decay of AdamW.
+        clip: Maximum norm of the gradient.
+        distil: Weight of the KL divergence from the same decoder reading the uncompressed text; 0 for none.
         encoder_rank: Rank of the encoder's adapter; 32 by default.
         decoder_rank: Rank of the decoder's adapter; 16 by default.
         projection_rank: Rank of the projections; 64 by default.
         bank: Texts whose memories are precomputed for stage C.
-        seed: Decides data and initial weights.
-        device: `cpu` or `cuda`; CUDA where there is one if not given. Of several GPUs, `accelerate launch` uses all,
-            `CUDA_VISIBLE_DEVICES` chooses.
-        bf16: Compute in bfloat16; on CUDA by default. Trained weights and moments are float32 always.
+        seed: Seed of the data and of the initial weights.
+        device: `cpu` or `cuda`; CUDA if available, if not given. `accelerate launch` uses all GPUs;
+            `CUDA_VISIBLE_DEVICES` selects among them.
+        bf16: Compute in bfloat16; the default on CUDA. Trained weights and optimizer state are always float32.
         save_minutes: How often to save.
-        check_samples: Validation samples looked at when saving.
+        check_samples: Number of validation samples at each save.
 
     Raises:
-        ConfigError: If a value is out of its range.
+        ConfigError: A value is out of range.
     """
 
     output: Path

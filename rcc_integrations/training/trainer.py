@@ -1,4 +1,4 @@
-"""`Trainer`: runs a training to its end, saves as it goes, and goes on where it stopped."""
+"""`Trainer`: runs a training, saves its state, and resumes it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _LINE_SECONDS = 15.0
 class Trainer:
     """Trains an RCC model.
 
-    Started with `accelerate launch`, several processes train side by side, each on batches of its own; the first one
-    saves, logs and reports.
+    Started with `accelerate launch`, several processes train together, each on its own batches; the first one saves,
+    logs and reports.
 
     Args:
-        settings: What to train, on what, how long.
-        report: Called with a line of progress now and then.
+        settings: The settings of the run.
+        report: Callback for lines of progress.
 
     Raises:
-        ConfigError: If the settings do not fit the base model, the model to go on from, or this machine.
-        ModelNotFoundError: If base or saved model are not there.
-        DataError: If a task has no data.
+        ConfigError: The settings do not fit the base model, the model to continue from, or this machine.
+        ModelNotFoundError: The base or saved model cannot be found.
+        DataError: A task has no data.
     """
 
     def __init__(self, settings: TrainSettings, report: Callable[[str], None] = lambda _: None) -> None:
@@ -62,17 +62,17 @@ class Trainer:
         self._log = RunLog(settings.output)
 
     def run(self, *, resume: bool = True) -> Progress:
-        """Train until the steps or minutes are used up.
+        """Train until the steps or minutes are over.
 
         Args:
-            resume: Go on from the run's saved state if there is one; otherwise what is there is removed.
+            resume: Continue from the run's saved state if there is one; otherwise the folder is cleared.
 
         Returns:
-            How far it came.
+            The progress of the run.
 
         Raises:
-            ConfigError: If the saved run has other settings; the message names them.
-            TrainingError: If the loss diverges, or the saved state cannot be read; the model saved last stays.
+            ConfigError: The saved run has other settings; the message names them.
+            TrainingError: The loss diverges, or the saved state cannot be read; the last saved model is kept.
         """
         progress = self._begin(resume)
         mark = spoken = time.monotonic()
@@ -103,7 +103,7 @@ class Trainer:
         return self._feed.unseen(ratio)
 
     def check(self) -> dict[int, float]:
-        """Return, by ratio, the share of validation questions whose every answer token is foretold rightly."""
+        """Return, by ratio, the share of validation questions whose answer tokens are all predicted correctly."""
         found = {}
         with torch.no_grad():
             for ratio in self.settings.ratios:
@@ -181,8 +181,8 @@ class Trainer:
                 max_windows=self.settings.max_windows,
             )
             save_state(self.settings.output, self._weights, self._optimizer, progress, self._identity)
-            self._report("Saved. Answers to unseen questions that are foretold rightly, token by token: "
-                         + ", ".join(f"{'in clear' if ratio == CLEAR else f'ratio {ratio}'} {share:.0%}"
+            self._report("Saved. Answer tokens predicted correctly on validation questions: "
+                         + ", ".join(f"{'uncompressed' if ratio == CLEAR else f'ratio {ratio}'} {share:.0%}"
                                      for ratio, share in checked.items()))  # fmt: skip
             if not self._log.plot():
                 self._report("curves.png was not drawn: pip install 'rcc-integrations[train]' brings matplotlib.")

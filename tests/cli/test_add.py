@@ -84,7 +84,7 @@ def test_nothing_readable_makes_no_store(rcc: Rcc, tmp_path: Path, content: byte
     result = rcc("add", "isle", file)
     assert result.exit_code == 1
     assert "one.pdf: " in result.stdout and "skipped" in result.stdout
-    assert result.stderr.startswith("Error: None of the paths holds a file that can be read")
+    assert result.stderr.startswith("Error: None of the paths contains a readable file")
     failed = rcc.json("add", "isle", file, code=1)
     assert failed["error"]["type"] == "UnreadableFileError"
     assert len(failed["skipped"]) == 1

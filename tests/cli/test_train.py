@@ -69,7 +69,7 @@ def test_an_export_trains_elsewhere(rcc, line, tmp_path):
     [
         (["--steps", "1"], "give --output FOLDER"),
         (["--output", "run"], "needs an end: give steps, minutes"),
-        (["--output", "run", "--steps", "1", "--ratio", "four=1"], "--ratio takes a name and its share, such as 4=0.5"),
+        (["--output", "run", "--steps", "1", "--ratio", "four=1"], "--ratio takes a name and a share, such as 4=0.5"),
         (["--output", "run", "--steps", "1", "--share", "facts=much"], "--share takes a name"),
         (["--output", "run", "--steps", "1", "--stage", "D"], "no stage 'D'"),
         (["--output", "run", "--steps", "1", "--injection", "cache"], "injection must be one of"),

@@ -112,8 +112,8 @@ def use(path: Path) -> list[RCCError]:
                 continue
             attempt(store.put_blobs, {key_for("a1"): memory(2), key_for("new"): memory(3)})
             windows = [WindowRecord(key_for(name), 0, 8, 16, 8) for name in ("a1", "new")]
-            for document in ("a", "c"):
-                attempt(store.put_document, "notes", document, "new text", windows=windows, tokens=16, digest="")
+            for id in ("a", "c"):
+                attempt(store.put_document, "notes", id, "new text", windows=windows, tokens=16, digest="")
             attempt(store.update_document, "notes", "a", metadata={"kind": "changed"})
             attempt(store.delete_documents, "notes", ["b"])
             attempt(store.rename_collection, "notes", "others")

@@ -22,7 +22,7 @@ def chat(reader: RCCReader, **options: Any) -> RCCChatModel:
 
 def test_construction_opens_and_loads_nothing(tmp_path: Path) -> None:
     model = RCCChatModel(store=tmp_path / "store", collection="isle")
-    assert model._opened is None and not (tmp_path / "store").exists()
+    assert not model._memory.is_open and not (tmp_path / "store").exists()
 
 
 def test_a_misspelt_setting_is_an_error(reader: RCCReader) -> None:

@@ -57,7 +57,7 @@ def test_metadata_are_exact_and_nothing_is_loaded_before_they_are_asked(chat: RC
     told = chat.metadata
     assert told.context_window == chat.memory.model.reach and told.num_output == 16
     assert told.is_chat_model and told.is_function_calling_model
-    assert not (tmp_path / "new").exists() and RCCLLM(store=tmp_path / "new")._opened is None
+    assert not (tmp_path / "new").exists() and not RCCLLM(store=tmp_path / "new")._memory.is_open
     assert not (tmp_path / "new").exists()
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rcc_integrations.errors import ConfigError
-from rcc_integrations.model.grammar import Grammar, bounded
+from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.model.options import GenerationOptions
 
 
@@ -26,7 +26,7 @@ def test_rows_of_a_batch_follow_their_own_grammars(model):
 @pytest.mark.parametrize("seed", range(4))
 def test_json_is_whole_and_nothing_follows(model, seed):
     schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}}, "required": ["name"]}
-    (found,) = write(model, Grammar.json_schema(bounded(schema)), max_new_tokens=80, temperature=1.5, seed=seed)
+    (found,) = write(model, Grammar.json_schema(schema), max_new_tokens=80, temperature=1.5, seed=seed)
     assert found.finish_reason == "stop"
     assert set(json.loads(found.text)) == {"name"} and len(json.loads(found.text)["name"]) <= 9
 
@@ -43,24 +43,10 @@ def test_what_cannot_be_enforced_is_said():
             Grammar.choice(choices)
 
 
-def test_bounds_leave_names_and_data_alone():
-    schema = {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string"},
-            "properties": {"type": "array", "items": {"type": "string", "maxLength": 3}},
-            "free": {"type": "object"},
-            "kind": {"const": {"type": "string"}},
-        },
-    }
-    found = bounded(schema, string=5, items=2)
-    assert found["additionalProperties"] is False
-    assert found["properties"] == {
-        "type": {"type": "string", "maxLength": 5},
-        "properties": {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2},
-        "free": {"type": "object", "maxProperties": 2},
-        "kind": {"const": {"type": "string"}},
-    }
-    parts = {"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}}]}
-    assert bounded(parts) == parts
-    assert schema["properties"]["type"] == {"type": "string"}
+def test_stop_strings_cut_words_and_nothing_that_is_held(model):
+    held = Grammar.json_schema({"type": "object", "properties": {"a": {"const": "x END y"}}, "required": ["a"]})
+    mixed = Grammar.lark('start: "<END>" | /[^<](.|\\n)*/', words=True, opening="<")
+    forced = Grammar.lark('start: "<aEND>"', words=True, opening="<")
+    whole, words, call = write(model, held, mixed, forced, max_new_tokens=60, stop=("END", "e"), seed=1)
+    assert whole.text == '{"a":"x END y"}' and call.text == "<aEND>"
+    assert "e" not in words.text

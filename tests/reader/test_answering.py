@@ -28,7 +28,7 @@ def test_requests_that_cover_a_collection_read_every_memory_once(reader: RCCRead
         pages = [request.parts[0].windows or frozenset() for request in found]
         assert len(pages) == -(-len(keys) // most) and frozenset().union(*pages) == keys
         assert sum(len(page) for page in pages) == len(keys)
-        answered = reader._batcher.generate([reader.prepare(request) for request in found])
+        answered = [ticket.result(60) for ticket in [reader.submit(request) for request in found]]
         assert [answer.usage.windows for answer in answered] == [len(page) for page in pages]
     (only,) = reader.cover(Request("Who?", (Part("isle", ("b",)),)))
     assert len(only.parts[0].windows or ()) == 1

@@ -10,6 +10,7 @@ from rcc_integrations import RCCReader
 from rcc_integrations.config import NOT_STATED, SEPARATORS
 from rcc_integrations.errors import ConfigError, EmptyDocumentError
 from rcc_integrations.model.grammar import Grammar, GrammarProcessor
+from rcc_integrations.reader.collection_view import CollectionCache
 from rcc_integrations.routing.passage import Passage
 from tests.tiny import TEXT, tiny_model
 
@@ -131,7 +132,7 @@ def test_a_letter_may_change_its_case_where_only_that_is_allowed(model):
 
 def test_neighbouring_windows_are_one_passage(reader):
     reader.add("long", {"a": "\n\n".join(f"Line {number}: the bell rings {number} times." for number in range(60))})
-    view = reader._collections.get("long")
+    view = CollectionCache(reader.store).get("long")
     count = len(view.windows)
     assert count > 3
     scores = [float(number) for number in range(count)]

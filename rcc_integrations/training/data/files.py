@@ -1,4 +1,4 @@
-"""Samples in files: JSON lines, one sample a line."""
+"""Samples in JSONL files, one per line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_samples(path: Path) -> list[Sample]:
         path: The file, UTF-8.
 
     Raises:
-        DataError: If it cannot be read, is empty, or a line is not of that form; the message names the line.
+        DataError: The file cannot be read, is empty, or a line has another form; the message names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -38,11 +38,11 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:
-    """Write samples as JSON lines; return how many.
+    """Write samples to a JSONL file; return how many.
 
     Args:
-        path: The file; replaced as a whole once all is written.
-        samples: What to write.
+        path: The file; it is replaced when everything is written.
+        samples: The samples.
     """
     fresh = path.with_name(path.name + ".writing")
     path.parent.mkdir(parents=True, exist_ok=True)

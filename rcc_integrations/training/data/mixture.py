@@ -20,18 +20,18 @@ from rcc_integrations.training.tasks import STAGE_SHARES, TASKS
 class Mixture:
     """Draws samples; the same seed and number always give the same sample.
 
-    Samples of a file stand for the task that they were exported under, if it is one of `facts`, `real`, `repeat` and
-    `continue`; passages of one's own texts take the place of the encyclopedia's and Python's documentation.
+    Samples from a file are used for the task that they were exported under, if it is one of `facts`, `real`, `repeat`
+    and `continue`; your own texts replace the encyclopedia and Python's documentation.
 
     Args:
-        shares: Share of each task; those left out have none.
-        split: Which split of scenarios, values and real text.
-        seed: Decides everything.
-        own: Data of one's own: JSONL files of samples and folders of documents, or what `OwnData.read` made of them.
+        shares: Share of each task; 0 for tasks that are left out.
+        split: Split of scenarios, values and real text.
+        seed: The seed of everything.
+        own: Your own data: JSONL files of samples and folders of documents, or the result of `OwnData.read`.
 
     Raises:
-        ConfigError: If a task is not known or no share is above zero.
-        DataError: If a task's data are missing or empty.
+        ConfigError: A task is unknown, or no share is above zero.
+        DataError: The data of a task is missing or empty.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Mixture:
         """Return a sample of the stream.
 
         Args:
-            number: Its place in the stream.
-            shares: Other shares for this sample, of tasks that the mixture has.
+            number: Its number in the stream.
+            shares: Other shares for this sample, among tasks of the mixture.
 
         Raises:
-            ConfigError: If `shares` names a task that the mixture does not have.
+            ConfigError: `shares` names a task that the mixture does not have.
         """
         rng = Random(f"{self._seed}:{number}")
         wanted = self.shares if shares is None else {task: share for task, share in shares.items() if share > 0}

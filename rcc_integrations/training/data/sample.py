@@ -1,4 +1,4 @@
-"""`Sample`: one text with questions, what training and evaluation read."""
+"""`Sample`: a text with questions, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Question:
     """A question about a text.
 
     Args:
-        q: The question, or another instruction such as to repeat a passage.
-        answers: Right answers, the preferred one first; training writes the first.
-        kind: What kind of question or task it is.
+        q: The question, or another instruction, such as to repeat a passage.
+        answers: Correct answers, the preferred one first; training uses the first.
+        kind: Kind of question or task.
     """
 
     q: str
@@ -28,10 +28,10 @@ class Sample:
     """A text with questions about it.
 
     Args:
-        text: What is compressed.
-        questions: What is asked of it; each on its own.
-        task: Where it comes from: a task of the mixture, or a file's name.
-        id: Name for reports.
+        text: The text to compress.
+        questions: Questions about it, each asked on its own.
+        task: Its origin: a task of the mixture, or the name of a file.
+        id: Name in reports.
     """
 
     text: str
