@@ -61,7 +61,7 @@ def ask(
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Abstain (answer: not stated) below this confidence.")
     ] = 0.0,
     routing: Routing = "both",
-    sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to name.")] = 3,
+    sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to show.")] = 3,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +114,7 @@ def search(
     context: typer.Context,
     collection: Collection,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="The most windows to show.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Maximum number of windows to show.")] = 5,
     routing: Routing = "both",
     store: Store = None,
     as_json: Json = False,

@@ -23,8 +23,8 @@ FAMILIES = {
     "int8": "memory at the main ratio after its round trip through int8",
     "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
     "collection": "memory at the main ratio, all documents of a set in one collection, windows found in several ways",
-    "full": "full text in clear, read by the model's decoder",
-    "base": "full text in clear, read by the untouched base in its chat template",
+    "full": "uncompressed full text, read by the model's decoder",
+    "base": "uncompressed full text, read by the untouched base in its chat template",
     "none": "no text",
     "cut": "the beginning of the text, in as many positions as the memory takes",
     "bm25": "windows that BM25 ranks best, as text in equal positions",
@@ -47,11 +47,11 @@ class Condition:
     Args:
         name: Short name, such as `memory-r4`.
         family: One of `FAMILIES`.
-        label: What tables call it.
-        read: Takes the material and a document's number and gives a reading for each of its questions.
-        ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` without.
-        windows: Windows in memory, where their number is set.
-        by_base: Whether the untouched base answers instead of the model.
+        label: Name in tables.
+        read: Returns a reading for each question of a document, given the material and the document's number.
+        ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` if there is none.
+        windows: Number of windows in memory, if it is fixed.
+        by_base: Whether the untouched base model answers instead of the model.
         ranker: How windows are found in the collection of all documents.
     """
 

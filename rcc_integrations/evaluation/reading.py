@@ -27,7 +27,7 @@ class Reading:
         prefix: The decoder's prefix.
         windows: Windows in memory; 0 for uncompressed text.
         grammar: What the answer is held to; `None` for nothing.
-        clear: Token ids of windows that are read in clear, between prefix and question.
+        clear: Token ids of windows that are read as uncompressed text, between prefix and question.
         rank: Where windows were found in a collection, the rank of the first that holds the answer, from 1.
     """
 

@@ -48,7 +48,7 @@ class Tokens:
         return self.ids(before, special=True), self.ids(after, special=True)
 
     def question(self, question: str) -> list[int]:
-        """Return the token ids of a question in its template; special tokens within it are read as plain text."""
+        """Return the token ids of a question in its template; special tokens in it are treated as plain text."""
         before, after = self.template
         return [*before, *self.ids(question), *after]
 

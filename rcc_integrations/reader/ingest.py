@@ -76,8 +76,8 @@ class Ingester:
         model: Returns the model that made or will make the collection's memories; asked when something is new.
         collection: The collection's record.
         ratio: Its compression ratio.
-        on_progress: Called after every batch and document.
-        on_windows: Called with the windows of documents that became visible.
+        on_progress: Callback invoked after every batch and document.
+        on_windows: Callback invoked with the windows of documents that became visible.
     """
 
     def __init__(

@@ -299,12 +299,12 @@ class RCCReader:
         Args:
             collection: Name of the collection.
             question: The question; it is never compressed.
-            **options: `documents` (ids: only these), `max_windows` (the most windows in memory; the number that the
-                model was trained with if not given), `sources` (how many to return, 3), `grammar`, `grounded` (hold the
-                answer to words that stand in the texts in memory, and say where), `expand` (so many of the windows that
-                fit best are read in clear), `routing` (how windows are chosen: by `both` memory and words, by `memory`,
-                or by `words`), `vote` (answer from each of so many windows on its own and take the answer that decoder
-                and router are surest of), `min_confidence` (below it the answer is `not stated`), and the fields of
+            **options: `documents` (answer only from these ids), `max_windows` (maximum number of windows in memory; the
+                model's own setting if not given), `sources` (how many to return; 3), `grammar`, `grounded` (restrict
+                the answer to verbatim spans of the texts in memory), `expand` (how many of the best windows to insert
+                as uncompressed text), `routing` (choose windows by `both` memory and words, by `memory` or by `words`),
+                `vote` (answer from each of this many windows alone and return the answer with the highest confidence),
+                `min_confidence` (abstain with `not stated` below it), and the fields of
                 `GenerationOptions`: `max_new_tokens`, `temperature`, `stop`, `seed`, ….
 
         Raises:

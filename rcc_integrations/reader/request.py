@@ -51,15 +51,14 @@ class Request:
         parts: Memories to answer from, in order; if empty, the base model answers as an ordinary chat model.
         turns: The whole conversation; if empty, the question alone is asked in the model's own template.
         options: How to generate.
-        grammar: What the answer may look like; a `rcc_integrations.model.grammar.Grammar`.
-        sources: How many windows to name.
-        grounded: Hold the answer to words that stand in the texts in memory, a passage or a list of them, or
-            `not stated`.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the answer's confidence is below this.
-        routing: How windows are chosen: by `both` memory and words, by `memory` or by `words` alone.
-        vote: Answer from each of so many of the windows that fit best on its own, in one batch, and take the answer
-            that the decoder and the router together are surest of; 0 to read windows beside one another.
+        grammar: Grammar of the answer; a `Grammar`.
+        sources: How many sources to name.
+        grounded: Restrict the answer to a verbatim span of the texts in memory, a list of such spans, or `not stated`.
+        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        min_confidence: Abstain (`not stated`) if the answer's confidence is below this.
+        routing: How windows are chosen: by `both` memory and words, by `memory`, or by `words` alone.
+        vote: How many of the best windows are each answered from alone, in one batch; the answer whose confidence
+            times the router's probability is highest is returned. 0 reads the windows together.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
