@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.selection import SelectedWindows, WindowSelector, single_windows
 from rcc_integrations.reader.window_ranker import WindowRanker
 
@@ -39,6 +40,7 @@ class AnswerEngine:
         model: Returns the model, loaded when it is first needed.
         collections: The collections in RAM.
         prefixes: The prefixes in RAM.
+        scratch: Memory of prompts.
         ranker: Scores windows for a question.
     """
 
@@ -48,10 +50,11 @@ class AnswerEngine:
         model: Callable[[], RCCModel],
         collections: CollectionCache,
         prefixes: PrefixCache,
+        scratch: Scratch,
         ranker: WindowRanker,
     ) -> None:
         self._store, self._model, self._prefixes = store, model, prefixes
-        self._selector = WindowSelector(collections, ranker)
+        self._selector = WindowSelector(collections, scratch, ranker)
 
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""
@@ -148,7 +151,7 @@ class AnswerEngine:
         return answers
 
     def _answer(self, prepared: Prepared, own: Sequence[tuple[Prepared, Generation]], first_token: float) -> Answer:
-        """Return the answer of a request, of several voters' the one that decoder and router are surest of."""
+        """Return the answer of a request; of several voters', the one that decoder and router are surest of."""
         judged = prepared.selections and prepared.request.grammar is None
         confidences = [self._model().confidence(generation) if judged else None for _, generation in own]
         if not prepared.voters:
@@ -167,8 +170,32 @@ class AnswerEngine:
         )
         return replace(answer, usage=usage, sources=(*answer.sources, *others)[: prepared.request.sources])
 
-    def _prompt(self, request: Request, model: RCCModel) -> tuple[Prompt, int]:
-        """Return what stands around the memories, and how many slots fit beside it and the answer."""
+    def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
+        """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
+
+        Args:
+            request: The request.
+            texts: Texts by document id by collection that the request names and that need not be stored yet.
+            ratio: The ratio that they would be compressed at.
+
+        Raises:
+            RCCError: As in `prepare`, but for what does not fit: it is counted all the same.
+        """
+        model = self._model()
+        prompt = self._prompt(request, model)
+        if not request.parts:
+            return len(prompt.after)
+        front = model.text_prefix().length if prompt.before is None else len(prompt.before)
+        used = front + len(prompt.after)
+        room = max(0, model.reach - used - request.options.max_new_tokens - request.expand * model.config.window)
+        views = {name: unstored(model, name, texts[name], ratio or model.config.ratio) for name in texts}
+        for each in self._selector.select(request, model, room, views, must_fit=False):
+            used += sum(window.slots for window in each.windows)
+            used += sum(len(model.token_ids(text)) for text in each.texts)
+        return used
+
+    def _prompt(self, request: Request, model: RCCModel) -> Prompt:
+        """Return what stands around the memories."""
         asked = request.alone
         if asked is not None:
             return Prompt(None, tuple(model.question_ids(asked.strip())))

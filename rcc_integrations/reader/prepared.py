@@ -80,7 +80,7 @@ class Prepared:
         """The windows that fit the question best, as many as were asked for."""
         most = self.request.sources
         return tuple(
-            each.view.source(number, float(each.route.scores[number]), each.view.router.ceiling(self.request.question))
+            each.view.source(number, float(each.route.scores[number]), each.route.ceiling())
             for each in self.selections
             for number in each.route.ranked[:most]
         )[:most]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -16,9 +15,11 @@ from rcc_integrations.errors import (
     BlobsMissingError,
     EmptyCollectionError,
     FingerprintMismatchError,
+    RCCError,
     StoreError,
     UnknownCollectionError,
 )
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
@@ -35,6 +36,7 @@ from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.routing_indices import RoutingIndices
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.sources import Readable, as_sources
 from rcc_integrations.reader.ticket import Ticket
 from rcc_integrations.reader.window_ranker import WindowRanker
@@ -69,9 +71,12 @@ class RCCReader:
         self._lock = ForkSafeLock()
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
-        self._indices = RoutingIndices(store, lambda: self.model)
+        self.scratch = Scratch(lambda: self.model)
+        self._indices = RoutingIndices(lambda: self.model)
         self._ranker = WindowRanker(self._indices, lambda: self.model)
-        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self._ranker)
+        self._engine = AnswerEngine(
+            store, lambda: self.model, self._collections, self._prefixes, self.scratch, self._ranker
+        )
         self._batcher = Batcher(self._engine)
         self.closed = False
         #: Arguments of `open` that make the same reader in another process; `None` if there are none.
@@ -413,38 +418,39 @@ class RCCReader:
         documents: Iterable[str] | None = None,
         routing: Routing = "both",
     ) -> list[Source]:
-        """Return the windows that fit a query best, best first.
+        """Return the windows that match a query best, best first.
 
         Args:
             collection: Name of the collection.
-            query: What to look for.
-            k: The most windows to return.
+            query: The query.
+            k: Maximum number of windows.
             documents: Search only these.
-            routing: How windows are ranked: by `both` memory and words, by `memory`, or by `words` alone, for which no
-                model is loaded; windows that share no word with the query are then left out.
+            routing: Rank windows by `both` memory and words, by `memory`, or by `words` alone. With `words` no model is
+                loaded, and windows that share no word with the query are not returned.
 
         Returns:
             Windows with their scores: the probability that a window is the one asked for, or BM25 with `words`.
 
         Raises:
-            ConfigError: `routing` is not known, or the model cannot find windows by memory.
-            FingerprintMismatchError: The memories were made by another model.
+            ConfigError: `routing` is unknown, or the model cannot find windows by memory.
+            FingerprintMismatchError: The collection was made by another model.
             UnknownCollectionError: There is no such collection.
         """
         view = self._collections.get(collection)
+        numbers = view.numbers(documents)
         if not query.strip() or not view.windows:
             return []
         if routing != "words":
             check_fingerprint(view.record, self.model)
-        numbers = view.numbers(documents)
-        scores = self._ranker.scorer(view, query, numbers, routing)()
+        scorer = self._ranker.scorer(view, query, numbers, routing)
+        scores, ceiling = scorer.scores(), scorer.ceiling()
         ranked = sorted((number for number in numbers if scores[number] > 0), key=lambda number: -scores[number])
-        return [view.source(number, float(scores[number])) for number in ranked[: max(k, 0)]]
+        return [view.source(number, float(scores[number]), ceiling) for number in ranked[: max(k, 0)]]
 
     def _index(self, record: CollectionRecord, windows: Sequence[WindowRecord]) -> None:
         """Add windows to a collection's routing index; without it the documents are there all the same."""
         try:
-            self._indices.complete(record, windows)
+            self._indices.complete(self.store, record, windows)
         except BlobsMissingError:
             pass  # removed again meanwhile
         except StoreError as error:

@@ -58,12 +58,13 @@ class Request:
         min_confidence: Abstain (`not stated`) if the answer's confidence is below this.
         routing: How windows are chosen: by `both` memory and words, by `memory`, or by `words` alone.
         vote: How many of the best windows are each answered from alone, in one batch; the answer whose confidence
-            times the router's probability is highest is returned. 0 reads the windows together.
+            times the router's score is highest is returned. 0 reads the windows together.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
-        ConfigError: If the question is empty, `sources`, `expand` or `vote` is not a whole number from 0,
-            `min_confidence` not a number from 0 to 1, `routing` not known, or if options do not go together.
+        ConfigError: The question is empty, `sources`, `expand` or `vote` is negative or not a whole number,
+            `min_confidence` is not a number from 0 to 1, `routing` is unknown, or `grounded`, `min_confidence` or
+            `vote` is combined with a grammar or used without a collection.
     """
 
     question: str
@@ -91,7 +92,7 @@ class Request:
         if self.routing not in ROUTINGS:
             raise ConfigError(f"routing must be one of {', '.join(ROUTINGS)}; it is {self.routing!r}.")
         free = self.grammar is None and bool(self.parts)
-        if self.vote and not (free and not self.expand):
+        if self.vote and (self.expand or not free):
             raise ConfigError(
                 "vote compares answers from single windows by their confidence: it needs a collection, and goes "
                 "without a grammar and expand."

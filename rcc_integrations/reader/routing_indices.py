@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, WindowRecord
 from rcc_integrations.memory.routing_index import RoutingIndex
 from rcc_integrations.memory.store import MemoryStore
@@ -24,26 +24,28 @@ _STALE = 2
 
 
 class RoutingIndices:
-    """Keeps the routing indices of a store's collections.
+    """Keeps the routing indices of collections; codes are in the folder of their store, or in RAM if it is read-only.
 
     Args:
-        store: The store. Codes are kept in its folder, or in RAM where it is read-only.
         model: Returns the model, loaded when it is first needed.
     """
 
-    def __init__(self, store: MemoryStore, model: Callable[[], RCCModel]) -> None:
-        self._store, self._model = store, model
-        self._lock = threading.RLock()
+    def __init__(self, model: Callable[[], RCCModel]) -> None:
+        self._model = model
+        self._lock = ForkSafeLock()
         self._open: LRUCache[tuple[str, str], RoutingIndex] = LRUCache(_HELD)
 
     def head(self, record: CollectionRecord) -> RoutingHead | None:
         """Return what makes the codes of a collection's memories; `None` if the model has nothing that does."""
         return self._model().routing_head(ratio_of(record))
 
-    def complete(self, record: CollectionRecord, windows: Sequence[WindowRecord]) -> RoutingIndex | None:
+    def complete(
+        self, store: MemoryStore, record: CollectionRecord, windows: Sequence[WindowRecord]
+    ) -> RoutingIndex | None:
         """Return a collection's index, with the codes of some windows made from their memories where it lacks them.
 
         Args:
+            store: Where the collection is.
             record: The collection.
             windows: Windows of it.
 
@@ -59,10 +61,10 @@ class RoutingIndices:
         if head is None:
             return None
         with self._lock:
-            index = self._index(record, head)
+            index = self._index(store, record, head)
             index.refresh()
             missing = index.missing([window.key for window in windows])
-            if missing and index.writable and self._store.read_only:
+            if missing and index.writable and store.read_only:
                 in_ram = RoutingIndex(None, head.id, head.width)
                 in_ram.add(index.contents())
                 self._open[record.uid, head.id] = index = in_ram
@@ -71,15 +73,15 @@ class RoutingIndices:
 
                 by_key = {window.key: window for window in windows}
                 wanted = [by_key[key] for key in missing]
-                for codes in read_codes(self._store, self._model(), head, wanted, ratio_of(record)):
+                for codes in read_codes(store, self._model(), head, wanted, ratio_of(record)):
                     index.add(codes)
-            elif len(index) > _STALE * max(record.windows, _HELD) and not self._store.read_only:
-                index.compact({window.key for document in self._store.documents(record.name)
+            elif len(index) > _STALE * max(record.windows, _HELD) and not store.read_only:
+                index.compact({window.key for document in store.documents(record.name)
                                for window in document.windows})  # fmt: skip
             return index
 
-    def _index(self, record: CollectionRecord, head: RoutingHead) -> RoutingIndex:
+    def _index(self, store: MemoryStore, record: CollectionRecord, head: RoutingHead) -> RoutingIndex:
         key = (record.uid, head.id)
         if key not in self._open:
-            self._open[key] = RoutingIndex(self._store.routing_folder(record.uid), head.id, head.width)
+            self._open[key] = RoutingIndex(store.routing_folder(record.uid), head.id, head.width)
         return self._open[key]

@@ -12,6 +12,7 @@ from rcc_integrations.memory.records import WindowRecord
 from rcc_integrations.reader.collection_view import CollectionCache, CollectionView
 from rcc_integrations.reader.compatibility import check_fingerprint
 from rcc_integrations.reader.request import Part, Request
+from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.window_ranker import WindowRanker
 from rcc_integrations.routing.route import Route, choose_windows
 
@@ -49,11 +50,12 @@ class WindowSelector:
 
     Args:
         collections: The collections in RAM.
-        ranker: Scores their windows.
+        scratch: Memory of prompts.
+        ranker: Scores windows for a question.
     """
 
-    def __init__(self, collections: CollectionCache, ranker: WindowRanker) -> None:
-        self._collections, self._ranker = collections, ranker
+    def __init__(self, collections: CollectionCache, scratch: Scratch, ranker: WindowRanker) -> None:
+        self._collections, self._scratch, self._ranker = collections, scratch, ranker
 
     def select(
         self,
@@ -91,9 +93,9 @@ class WindowSelector:
                 )
             limit = request.vote or part.max_windows or model.config.max_windows
             numbers = _candidates(part, view)
-            score = self._ranker.scorer(view, request.question, numbers, request.routing)
-            route = choose_windows(score, numbers, view.slots, room, limit)
-            if not route.chosen:
+            scorer = self._ranker.scorer(view, request.question, numbers, request.routing)
+            route = choose_windows(scorer, numbers, view.slots, room, limit)
+            if not route.chosen and must_fit:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."
                 )
@@ -151,18 +153,20 @@ def expand_best(selections: Sequence[SelectedWindows], count: int) -> list[Selec
 
 
 def single_windows(selections: Sequence[SelectedWindows], count: int) -> list[SelectedWindows]:
-    """Return the windows that fit a question best, each on its own, best first.
+    """Return the windows that match a question best, each alone, best first.
 
     Args:
         selections: The windows of each part.
         count: The most windows.
     """
+    if not count:
+        return []  # windows are ranked only where a rank is asked for
     ranked = sorted(
         (-float(each.route.scores[number]), part, number)
         for part, each in enumerate(selections)
         for number in each.route.chosen
     )
-    return [replace(selections[part], route=Route((number,), selections[part].route.score))
+    return [replace(selections[part], route=replace(selections[part].route, chosen=(number,)))
             for _, part, number in ranked[:count]]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +10,14 @@ import numpy as np
 from cachetools import LRUCache
 
 from rcc_integrations.errors import ConfigError
+from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord
 from rcc_integrations.reader.collection_view import CollectionView
 from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.routing_indices import RoutingIndices
 from rcc_integrations.routing.attention_router import AttentionRouter, QuestionCodes
 from rcc_integrations.routing.mixture import mixed_scores
-from rcc_integrations.routing.route import ROUTINGS, Routing
+from rcc_integrations.routing.route import ROUTINGS, Routing, Scorer
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -48,13 +48,11 @@ class WindowRanker:
 
     def __init__(self, indices: RoutingIndices, model: Callable[[], RCCModel]) -> None:
         self._indices, self._model = indices, model
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._routers: LRUCache[str, _Held] = LRUCache(_HELD)
         self._questions: LRUCache[tuple[str, str], QuestionCodes] = LRUCache(_QUESTIONS)
 
-    def scorer(
-        self, view: CollectionView, question: str, numbers: Sequence[int], routing: Routing = "both"
-    ) -> Callable[[], np.ndarray]:
+    def scorer(self, view: CollectionView, question: str, numbers: Sequence[int], routing: Routing = "both") -> Scorer:
         """Return what scores the windows of a collection.
 
         Args:
@@ -64,19 +62,19 @@ class WindowRanker:
             routing: By what. `both` goes by words alone where the model has no routing head for these memories.
 
         Returns:
-            A function without arguments that returns a score for every window of the collection, shape (windows,),
-            float32: probabilities over the windows that compete, or, by words alone, BM25.
+            Scores are probabilities over the windows that compete, or, by words alone, BM25.
 
         Raises:
             ConfigError: If the routing is not known, or `memory` is asked for and the model has no routing head.
         """
         if routing not in ROUTINGS:
             raise ConfigError(f"routing must be one of {', '.join(ROUTINGS)}; it is {routing!r}.")
-        head = self._indices.head(view.record) if routing != "words" else None
+        # What is not stored has no memory to go by.
+        head = self._indices.head(view.record) if routing != "words" and view.store is not None else None
         if head is None:
             if routing == "memory":
                 raise self._no_head(view)
-            return lambda: view.words.scores(question)
+            return Scorer(lambda: view.words.scores(question), lambda: view.words.ceiling(question))
         made_by, mixture = head, head.mixture.tolist()
 
         def score() -> np.ndarray:
@@ -85,7 +83,7 @@ class WindowRanker:
             words = view.words.scores(question) if routing == "both" else None
             return mixed_scores(mixture, view.owners, numbers, memory, words)
 
-        return score
+        return Scorer(score)
 
     def _asked(self, head: RoutingHead, question: str) -> QuestionCodes:
         key = (head.id, question)
@@ -103,7 +101,8 @@ class WindowRanker:
             held = self._routers.get(record.uid)
             if held is not None and held.record == record and held.made_by == head.id:
                 return held.router
-        index = self._indices.complete(record, view.windows)
+        assert view.store is not None
+        index = self._indices.complete(view.store, record, view.windows)
         assert index is not None
         router = AttentionRouter(index.codes, *index.places([window.key for window in view.windows]))
         with self._lock:

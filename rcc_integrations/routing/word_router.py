@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import bm25s
@@ -16,7 +17,7 @@ _STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 class WordRouter:
-    """Ranks windows by the words that they share with a question (BM25, through bm25s).
+    """Ranks windows by the words that they share with a question (BM25, computed by bm25s).
 
     Args:
         texts: Text of every window, in order.
@@ -37,6 +38,18 @@ class WordRouter:
         if self._index is None or not asked:
             return np.zeros(self._count, dtype=np.float32)
         return np.asarray(self._index.get_scores(asked), dtype=np.float32)
+
+    def ceiling(self, question: str) -> float:
+        """Return what no text's score for a question exceeds: the rarity of all of its words."""
+        words = _words(question)
+        if self._index is None or not words:
+            return 0.0
+        # BM25 as bm25s computes it by default is a sum over words of rarity times at most 1.
+        return sum(math.log(1 + (self._count - self._known(word) + 0.5) / (self._known(word) + 0.5)) for word in words)
+
+    def _known(self, word: str) -> int:
+        """Return how many texts hold a word."""
+        return self._frequencies.get(word, 0)
 
 
 def _words(text: str) -> list[str]:
