@@ -61,6 +61,9 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
+        #: Tokens of one batch of compression, if not as many as the device takes best. A question waits for the batch
+        #: at work, so that who compresses beside questions sets fewer; it may be changed at any time.
+        self.batch_tokens: int | None = None
         self._lock = lock = ForkSafeLock(waits=True)
 
         def encoder() -> nn.Module:
@@ -250,7 +253,7 @@ class RCCModel(nn.Module):
         Raises:
             ConfigError: A window is empty or too long.
         """
-        for numbers in self._compressor.batches(windows, self.device):
+        for numbers in self._compressor.batches(windows, self.device, lambda: self.batch_tokens):
             with self._lock, torch.no_grad():
                 memories = self.compress_batch([windows[number] for number in numbers], ratio)
             yield numbers, memories
