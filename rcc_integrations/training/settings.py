@@ -49,6 +49,7 @@ class TrainSettings:
             has its own.
         own: JSONL files of `{"text", "questions": [{"q", "answers"}]}` and folders of documents to train on.
         steps: Steps of the run; `None` if only `minutes` limits it.
+<<<<<<< HEAD
         minutes: Time budget including saving; `None` if only `steps` limits it.
         batch: Texts per batch.
         accumulate: Batches per step, for gradient accumulation.
@@ -61,6 +62,24 @@ class TrainSettings:
         weight_decay: Weight decay of AdamW.
         clip: Maximum norm of the gradient.
         distil: Weight of the KL divergence from the same decoder reading the uncompressed text; 0 for none.
+=======
+        minutes: Time budget, saving included; `None` if only `steps` limits it.
+        batch: Texts a batch.
+        accumulate: Batches a step whose gradients are added up.
+        max_windows: The most windows in memory beside one another.
+        distractors: How often memories of other texts stand beside a text's own, 0 to 1.
+        hard: How often a batch brings distractors that are easily taken for its texts: of the same kind, story or
+            task, answering none of the questions; 0 to 1.
+        absent: Of the texts with distractors, the share whose own memory is left out; the answer is `not stated`.
+        clear: How often one of a text's windows is read as uncompressed text behind the memory, 0 to 1.
+        target_tokens: The most tokens of questions and answers about one text.
+        learning_rate: Of the adapters, at its highest.
+        projection_rate: Of the projections, at its highest.
+        warmup: Share of the run in which the rates rise.
+        weight_decay: Of AdamW.
+        clip: Largest norm of the gradient.
+        distil: Weight of the divergence from the same decoder reading the text uncompressed; 0 for none.
+>>>>>>> train
         encoder_rank: Rank of the encoder's adapter; 32 by default.
         decoder_rank: Rank of the decoder's adapter; 16 by default.
         projection_rank: Rank of the projections; 64 by default.
@@ -92,7 +111,10 @@ class TrainSettings:
     batch: int = 4
     accumulate: int = 1
     max_windows: int = 16
-    distractors: float = 0.6
+    distractors: float = 0.5
+    hard: float = 0.4
+    absent: float = 0.08
+    clear: float = 0.1
     target_tokens: int = 176
     learning_rate: float = 1e-3
     projection_rate: float = 3e-4
@@ -144,7 +166,8 @@ class TrainSettings:
         for name in (*rates, *(("minutes",) if self.minutes is not None else ())):
             if not _above_zero(getattr(self, name)):
                 raise ConfigError(f"{name} must be a number above 0; it is {getattr(self, name)!r}.")
-        for name, most in (("warmup", 0.9), ("distractors", 1.0), ("weight_decay", math.inf), ("distil", math.inf)):
+        shares = dict.fromkeys(("distractors", "hard", "absent", "clear"), 1.0)
+        for name, most in {"warmup": 0.9, **shares, "weight_decay": math.inf, "distil": math.inf}.items():
             value = getattr(self, name)
             if not 0 <= value <= most or math.isinf(value):
                 raise ConfigError(f"{name} must be from 0 to {most:g}; it is {value!r}.")

@@ -103,7 +103,7 @@ def test_routing_by_memory_needs_a_routing_head(filled: Rcc) -> None:
     for command in ("search", "ask"):
         error = filled.json(command, "isle", "ferry", "--routing", "memory", code=1)["error"]
         assert error["type"] == "ConfigError" and "rcc calibrate" in error["message"]
-    assert filled("search", "isle", "ferry", "--routing", "vectors", code=2)
+    assert filled("search", "isle", "ferry", "--routing", "vectors").exit_code == 2
 
 
 def test_search_without_a_hit(filled: Rcc) -> None:

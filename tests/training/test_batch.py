@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import DataError
 from rcc_integrations.training import Question, Sample
-from rcc_integrations.training.batch import asked, fit, make_batch
+from rcc_integrations.training.batch import Company, asked, fit, make_batch
 from rcc_integrations.training.packing import packed_rows
 from tests.tiny import TEXT, tiny_model
 
@@ -71,7 +71,7 @@ def test_as_many_questions_as_fit():
 def test_a_memory_holds_the_texts_own_windows_in_order(seed, most, own, distractors):
     other = Sample("Another text. It is short.", (Question("What is it?", ("short",)),))
     batch = make_batch(MODEL, [SAMPLE, other, other], 4, Random(seed), max_windows=most, max_own=own,
-                       distractors=distractors, target_tokens=80)  # fmt: skip
+                       company=Company(distractors), target_tokens=80)  # fmt: skip
     for mine, memory in zip(batch.own, batch.memory, strict=True):
         assert len(mine) <= min(most, own) and len(memory) <= most and len(set(memory)) == len(memory)
         assert [number for number in memory if number in mine] == mine
