@@ -174,14 +174,9 @@ def make_batch(
         rng: Source of chance.
         max_windows: The most windows in one memory.
         max_own: The most windows of one text.
-<<<<<<< HEAD
-        distractors: How often windows of other texts stand beside a text's own.
+        company: What stands in memory beside a text's own windows.
         target_tokens: Maximum number of question and answer tokens per text.
-=======
-        company: What stands beside the texts' own windows.
-        target_tokens: The most tokens of questions and answers about one text.
-        beside: For each sample, further texts that serve as its distractors first, and as those of the others.
->>>>>>> train
+        beside: For each sample, further texts that serve as its distractors first, and then as those of the others.
 
     Raises:
         DataError: If a sample has no tokens, or no question that fits.

@@ -49,12 +49,15 @@ class TrainSettings:
             has its own.
         own: JSONL files of `{"text", "questions": [{"q", "answers"}]}` and folders of documents to train on.
         steps: Steps of the run; `None` if only `minutes` limits it.
-<<<<<<< HEAD
         minutes: Time budget including saving; `None` if only `steps` limits it.
         batch: Texts per batch.
         accumulate: Batches per step, for gradient accumulation.
         max_windows: Maximum number of windows in memory.
         distractors: How often memory contains windows of other texts as well, 0 to 1.
+        hard: How often a batch brings hard distractors: texts of the same kind, story or task that answer none of the
+            questions, 0 to 1.
+        absent: Of the texts with distractors, the share whose own memory is left out; the answer is `not stated`.
+        clear: How often one of a text's windows is read as uncompressed text behind the memory, 0 to 1.
         target_tokens: Maximum number of question and answer tokens per text.
         learning_rate: Peak learning rate of the adapters.
         projection_rate: Peak learning rate of the projections.
@@ -62,24 +65,6 @@ class TrainSettings:
         weight_decay: Weight decay of AdamW.
         clip: Maximum norm of the gradient.
         distil: Weight of the KL divergence from the same decoder reading the uncompressed text; 0 for none.
-=======
-        minutes: Time budget, saving included; `None` if only `steps` limits it.
-        batch: Texts a batch.
-        accumulate: Batches a step whose gradients are added up.
-        max_windows: The most windows in memory beside one another.
-        distractors: How often memories of other texts stand beside a text's own, 0 to 1.
-        hard: How often a batch brings distractors that are easily taken for its texts: of the same kind, story or
-            task, answering none of the questions; 0 to 1.
-        absent: Of the texts with distractors, the share whose own memory is left out; the answer is `not stated`.
-        clear: How often one of a text's windows is read as uncompressed text behind the memory, 0 to 1.
-        target_tokens: The most tokens of questions and answers about one text.
-        learning_rate: Of the adapters, at its highest.
-        projection_rate: Of the projections, at its highest.
-        warmup: Share of the run in which the rates rise.
-        weight_decay: Of AdamW.
-        clip: Largest norm of the gradient.
-        distil: Weight of the divergence from the same decoder reading the text uncompressed; 0 for none.
->>>>>>> train
         encoder_rank: Rank of the encoder's adapter; 32 by default.
         decoder_rank: Rank of the decoder's adapter; 16 by default.
         projection_rank: Rank of the projections; 64 by default.

@@ -25,7 +25,9 @@ SAMPLES = [
 
 
 def batch_of(model: RCCModel, ratio: int = 4, distractors: bool = True) -> Batch:
-    batch = make_batch(model, SAMPLES, ratio, Random(1), max_windows=12, max_own=6, company=Company(), target_tokens=100)
+    batch = make_batch(
+        model, SAMPLES, ratio, Random(1), max_windows=12, max_own=6, company=Company(), target_tokens=100
+    )
     one, other = batch.own
     return dataclasses.replace(batch, memory=[[*other, *one], [*one, *other]]) if distractors else batch
 

@@ -81,9 +81,7 @@ class Composer:
             return self.sample(rng, rng.choice(others))
         return self.sample(rng, own, left)
 
-    def sample(
-        self, rng: Random, scenario: Scenario | None = None, facts: frozenset[int] | None = None
-    ) -> Sample:
+    def sample(self, rng: Random, scenario: Scenario | None = None, facts: frozenset[int] | None = None) -> Sample:
         """Compose one document.
 
         Args:

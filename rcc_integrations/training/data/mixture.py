@@ -16,7 +16,6 @@ from rcc_integrations.training.data.sample import Sample
 from rcc_integrations.training.data.values import Split
 from rcc_integrations.training.tasks import STAGE_SHARES, TASKS
 
-
 #: How often another text is drawn before it is accepted that there is none.
 _TRIES = 8
 

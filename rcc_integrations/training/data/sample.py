@@ -28,18 +28,11 @@ class Sample:
     """A text with questions about it.
 
     Args:
-<<<<<<< HEAD
         text: The text to compress.
         questions: Questions about it, each asked on its own.
         task: Its origin: a task of the mixture, or the name of a file.
         id: Name in reports.
-=======
-        text: What is compressed.
-        questions: What is asked of it; each on its own.
-        task: Where it comes from: a task of the mixture, or a file's name.
-        id: Name for reports.
-        facts: For a composed document, the numbers of its scenario's facts that it states or is asked about.
->>>>>>> train
+        facts: For a composed document, the numbers of the facts of its scenario that it states or is asked about.
     """
 
     text: str
