@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +24,12 @@ Store = Annotated[
     ),
 ]
 Collection = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.", show_default=False)]
+
+#: How windows are chosen, as `rcc_integrations.reader.window_ranker.Routing` has it.
+Routing = Annotated[
+    Literal["both", "memory", "words"],
+    typer.Option("--routing", help="Choose windows by memory and words, by memory, or by shared words alone."),
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Settings:
     @property
     def model_names(self) -> list[str | None]:
         """What `--model` and `--base` are: a running server is used if it was started with the same."""
-        return [self.model, self.base]
+        return [os.path.abspath(name) if name and os.path.exists(name) else name for name in (self.model, self.base)]
 
     def find_server(self) -> ServerClient | None:
         """Return a server that is running on the store; `None` if there is none.
@@ -73,8 +80,8 @@ class Settings:
         from rcc_integrations.server.client import ServerClient
 
         with MemoryStore.open(self.store, create=False, read_only=True) as opened:
-            identity = opened.id
-        return ServerClient.find(identity, self.model_names)
+            identity, path = opened.id, opened.path
+        return ServerClient.find(identity, path, self.model_names)
 
     def open_store(self, *, write: bool = False) -> MemoryStore:
         """Open the store; never makes one.

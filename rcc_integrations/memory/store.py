@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import ConfigError, UnknownCollectionError
+from rcc_integrations.errors import ConfigError, StoreFormatError, UnknownCollectionError
 from rcc_integrations.memory import documents, ledger
 from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
@@ -235,7 +236,7 @@ class MemoryStore:
         """Say when a collection is gone by itself; None for never. Its content and revision stay.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.write() as rows:
@@ -276,7 +277,7 @@ class MemoryStore:
         """Return the bytes of a collection's memories on disk; those that it shares with others count in full.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.read() as rows:
@@ -303,8 +304,24 @@ class MemoryStore:
 
         record, blobs, texts = self._reserve.spend(drop)
         self._contents.sweep(blobs, texts)
+        shutil.rmtree(self.routing_folder(record.uid), ignore_errors=True)
         self._backup.after_change(self._index)
         return record
+
+    def routing_folder(self, uid: str) -> Path:
+        """Return where the routing index of a collection is, derived data that may be missing.
+
+        Args:
+            uid: The collection's uid.
+
+        Raises:
+            StoreFormatError: A link stands in its place, which is not followed.
+        """
+        folder = self.path / "routing" / uid
+        for place in (folder.parent, folder):
+            if place.is_symlink():
+                raise StoreFormatError(f"{place} is a link, which is not followed: remove it.")
+        return folder
 
     # Documents. A collection is meant by its name, or by its record: then it is that very collection, whatever it is
     # called by now, and never another one that got its name.

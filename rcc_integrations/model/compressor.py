@@ -76,7 +76,10 @@ class Compressor:
         Returns:
             A memory for each window; see `RCCModel.compress`.
         """
-        states, counts = self.encode(windows, ratio)
+        return self.memories(*self.encode(windows, ratio), ratio)
+
+    def memories(self, states: Tensor, counts: Sequence[int], ratio: int) -> list[Memory]:
+        """Turn what `encode` returned into a memory for each window."""
         batch = self.inject(states, ratio)
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -28,6 +29,8 @@ from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.prefix_builder import PrefixBuilder
+from rcc_integrations.model.question_states import question_states
+from rcc_integrations.model.routing_head import RoutingHead
 from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.model.tokens import Tokens
 from rcc_integrations.model.windows import Window
@@ -58,10 +61,11 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
-        #: Tokens of one batch of compression, if not as many as the device takes best. A question waits for the batch
-        #: at work, so that who compresses beside questions sets fewer; it may be changed at any time.
+        #: Tokens of one batch of compression, if not as many as the device takes best. A question competes with,
+        #: or waits for, the batch at work: who compresses beside questions sets fewer, at any time.
         self.batch_tokens: int | None = None
         self._lock = lock = ForkSafeLock(waits=True)
+        self._encoder_lock = ForkSafeLock(waits=True)
 
         def encoder() -> nn.Module:
             with lock:
@@ -263,9 +267,21 @@ class RCCModel(nn.Module):
             ConfigError: A window is empty or too long.
         """
         for numbers in self._compressor.batches(windows, self.device, lambda: self.batch_tokens):
-            with self._lock, torch.no_grad():
-                memories = self.compress_batch([windows[number] for number in numbers], ratio)
+            chosen = [windows[number] for number in numbers]
+            # Where the encoder has modules of its own, questions go on while it reads.
+            reading = self._encoder_lock if self._encoder_is_apart else self._lock
+            with torch.no_grad():
+                with reading:
+                    states, counts = self._compressor.encode(chosen, ratio)
+                with self._lock:
+                    memories = self._compressor.memories(states, counts, ratio)
             yield numbers, memories
+
+    @cached_property
+    def _encoder_is_apart(self) -> bool:
+        """Whether encoder and decoder share no module, weights though they share: hooks are on modules."""
+        others = {id(module) for model in (self.parts.base, self.decoder) for module in model.modules()}
+        return not any(id(module) in others for module in self.encoder.modules())
 
     def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
         """Compress one batch of windows; differentiable unless called under `no_grad`. See `compress`."""
@@ -274,6 +290,26 @@ class RCCModel(nn.Module):
     def inject(self, states: torch.Tensor, ratio: int) -> Memory:
         """Turn encoder states of shape (levels, batch, entries, hidden) into memories with the batch as first axis."""
         return self._compressor.inject(states, ratio)
+
+    def routing_head(self, ratio: int) -> RoutingHead | None:
+        """Return what finds windows by their memories at a ratio; `None` if the model has nothing that does."""
+        return self.parts.routing_head(self.layout(ratio))
+
+    def question_codes(self, question: str, head: RoutingHead) -> tuple[np.ndarray, np.ndarray]:
+        """Return a question as it is compared with the codes of windows.
+
+        The decoder reads the question without memory, as far as the highest layer that the routing head looks at.
+
+        Args:
+            question: The question; of a long one the end.
+            head: A routing head of this model.
+
+        Returns:
+            Codes of shape (tokens, width) and weights of shape (tokens,), float32, as `QuestionCodes` has them.
+        """
+        with self._lock, torch.no_grad():
+            (states,) = question_states(self.decoder, self.tokens, [question], head.question_levels)
+            return head.asked(states)
 
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the uncompressed text before every memory."""

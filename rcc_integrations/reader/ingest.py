@@ -81,7 +81,8 @@ class Ingester:
         model: Returns the model that made or will make the collection's memories; asked when something is new.
         collection: The collection's record.
         ratio: Its compression ratio.
-        on_progress: Called after every batch and document.
+        on_progress: Callback invoked after every batch and document.
+        on_windows: Callback invoked with the windows of documents that became visible.
         again: Compress documents that are there unchanged as well, as far as their memories are not stored.
     """
 
@@ -92,10 +93,11 @@ class Ingester:
         collection: CollectionRecord,
         ratio: int,
         on_progress: Callable[[Progress], None] | None = None,
+        on_windows: Callable[[Sequence[WindowRecord]], None] | None = None,
         *,
         again: bool = False,
     ) -> None:
-        self._again = again
+        self._again, self._on_windows = again, on_windows
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
         self._known: dict[str, DocumentRecord] = {}
@@ -164,10 +166,11 @@ class Ingester:
         jobs, self._jobs = self._jobs, []
         if jobs:
             self._compress(jobs)
-        for job in jobs:
-            self._put(job)
+        put = [window for job in jobs for window in self._put(job)]
+        if put and self._on_windows is not None:
+            self._on_windows(put)
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: _Job) -> list[WindowRecord]:
         document = job.document
         records = [
             WindowRecord(
@@ -195,6 +198,7 @@ class Ingester:
                 self._compress([job])
         self._list(document).append(document.id)
         self._tell(document.id)
+        return records
 
     def _list(self, document: Document) -> list[str]:
         """Return the list of the report that a document belongs to which was put."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -29,14 +30,15 @@ class ServerClient:
         self._timeout = timeout
 
     @classmethod
-    def find(cls, store: str, model: list[str | None]) -> ServerClient | None:
+    def find(cls, store: str, path: Path, model: list[str | None]) -> ServerClient | None:
         """Return a server on a store that answers; `None` if there is none.
 
         Args:
             store: Id of the store.
+            path: Its folder.
             model: What `--model` and `--base` are; a server with others is not used.
         """
-        for notice in notices(store, model):
+        for notice in notices(store, path, model):
             try:
                 status = cls(notice, timeout=2.0)._call("GET", "/api/status")
             except ServerError:

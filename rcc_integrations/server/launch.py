@@ -57,7 +57,7 @@ def serve(
     except BaseException:
         reader.close()
         raise
-    note = Note(reader.store.id, model or [None, None])
+    note = Note(reader.store.id, reader.store.path, model or [None, None])
     app = create_app(reader, settings, watches=watched, keys=[note.key])
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="on",

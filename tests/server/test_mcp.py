@@ -51,7 +51,7 @@ async def test_over_stdio(start, saved_model, tmp_path, monkeypatch, through_ser
     if through_server:
         from rcc_integrations.server.notice import Note
 
-        note = Note(server.reader.store.id, [str(saved_model), None])
+        note = Note(server.reader.store.id, server.reader.store.path, [str(saved_model), None])
         note.write(server.url)
     arguments = ["-m", "rcc_integrations.cli", "--store", str(server.reader.store.path), "--model", str(saved_model),
                  "--device", "cpu", "mcp"]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ openai = pytest.importorskip("openai")
 ASKED = [{"role": "user", "content": "Who approves leave?"}]
 SCHEMA = {"type": "object", "properties": {"when": {"type": "string", "maxLength": 8}}, "required": ["when"],
           "additionalProperties": False}  # fmt: skip
-TOOL = {"type": "function", "function": {"name": "call_ferry", "description": "Calls the ferry.", "parameters": {
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "call_ferry", "description": "Calls the ferry.", "parameters": {
     "type": "object", "properties": {"hour": {"enum": [7, 9]}}, "required": ["hour"]}}}  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CHROMIUM = os.environ.get("RCC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("RCC_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not tested")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: the page is not tested in a browser")
 
