@@ -26,9 +26,9 @@ def passes(filter: Any, metadata: Mapping[str, Any]) -> bool:
     """Return whether metadata pass a filter.
 
     Args:
-        filter: `{"kind": "rule", "year": {"$gte": 2020}}`: every key must fit. `$and`, `$or` (lists) and `$not` combine;
-            `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$contains` and `$exists` compare. A function of
-            the metadata does as well. `None` lets everything pass.
+        filter: `{"kind": "rule", "year": {"$gte": 2020}}`: every key must fit. `$and`, `$or` (lists) and `$not`
+            combine; `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$contains` and `$exists` compare. A
+            function of the metadata does as well. `None` lets everything pass.
         metadata: The metadata.
 
     Raises:
