@@ -223,7 +223,7 @@ def test_as_many_sources_as_are_asked_for_with_scores_that_compare(llm: RCCLLM) 
     index = RCCMemoryIndex.from_documents(pages, llm=llm, collection="many")
     said = index.as_query_engine(similarity_top_k=10).query("When does ferry number 7 leave?")
     assert len(said.source_nodes) == 10 and said.source_nodes[0].node.ref_doc_id == "7"
-    scores = [node.score for node in said.source_nodes]
+    scores = [node.score or 0.0 for node in said.source_nodes]
     assert all(0 < score <= 1 for score in scores) and scores == sorted(scores, reverse=True)
     alike = index.as_retriever(similarity_top_k=1).retrieve("ferry")[0].score
     assert index.as_retriever(similarity_top_k=1).retrieve("ferry zeppelin submarine")[0].score < alike
