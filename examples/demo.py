@@ -1,10 +1,10 @@
-"""The main job on real files: compress the documents under examples/data once, then ask them in a new process.
+"""Compress the documents in examples/data once, then ask questions about them in a new process.
 
 Run: python examples/demo.py add && python examples/demo.py ask   (or: make demo)
 
-Four memories answer beside one another. `base` is the base model without an adapter: its memories are its own
-key/value cache of every window, kept on disk. `ratio 1`, `ratio 2` and `ratio 4` are the default model with its trained
-adapters: a slot stands for one token, for two or for four.
+Each question is answered from four memories. `base` is the base model without an adapter: its memories are its own
+key/value caches of the windows, kept on disk. `ratio 1`, `ratio 2` and `ratio 4` are the default model with its trained
+adapters: a slot stands for one, two or four tokens.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def ask() -> None:
                 f"first token {answer.timings.first_token * 1000:.0f} ms, all {time.perf_counter() - begun:.1f} s"
             )
     print("\nRight answers: " + ", ".join(f"{name} {count} of {len(questions)}" for name, count in right.items()))
-    print("A 135M model reads poorly; README.md says what works today and what does not.")
+    print("A 135M model is a weak reader; see the limits in README.md.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A conversation about a handbook: the history goes along in clear, the documents stay in memory.
+"""A conversation about a handbook: the history stays uncompressed, and the documents stay in memory.
 
 python examples/langchain/chat_with_history.py
 """
@@ -17,7 +17,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def talk(reader: RCCReader, questions: Iterable[str]) -> list[BaseMessage]:
-    """Ask one question after the other, each with all that was said before."""
+    """Ask one question after the other, each with the whole history."""
     chain = create_memory_chain(RCCChatModel(reader=reader, collection="handbook", max_tokens=64))
     history: list[BaseMessage] = []
     for question in questions:

@@ -1,9 +1,9 @@
-"""A small endpoint: answers as they are written, several callers at once.
+"""A small HTTP endpoint: streamed answers for several callers at once.
 
     uvicorn examples.langchain.fastapi_app:app
     curl -N 'localhost:8000/ask?collection=handbook&question=Who%20approves%20leave%3F'
 
-Callers who ask at about the same time are answered in one batch; the event loop stays free.
+Questions that arrive at about the same time are answered in one batch; the event loop is never blocked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def make_app(model: RCCChatModel) -> FastAPI:
     async def ask(collection: str, question: str) -> StreamingResponse:
         chunks = model.astream(question, collection=collection)
         try:
-            # What cannot be answered at all is said before the answer begins.
+            # Errors are reported before the answer begins.
             first = await anext(chunks)
         except UnknownCollectionError as error:
             raise HTTPException(404, str(error)) from error

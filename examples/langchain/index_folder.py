@@ -1,4 +1,4 @@
-"""Keep a collection in step with a folder: LangChain's indexing, nothing compressed twice.
+"""Keep a collection in step with a folder by LangChain's indexing API; nothing is compressed twice.
 
 python examples/langchain/index_folder.py docs/
 """
@@ -17,7 +17,7 @@ from rcc_integrations.langchain import RCCDocumentIndex
 
 
 def sync(folder: Path, documents: RCCDocumentIndex, records: InMemoryRecordManager) -> IndexingResult:
-    """Bring the collection to what the folder holds now; return how many were added, updated, skipped, deleted."""
+    """Synchronise the collection with the folder; return how many documents were added, updated, skipped, deleted."""
     files, _ = find_files(folder)
     read = [file.read() for file in files]
     found = [Document(page_content=each.text, metadata={"source": each.id}) for each in read]
@@ -25,7 +25,7 @@ def sync(folder: Path, documents: RCCDocumentIndex, records: InMemoryRecordManag
 
 
 def main(folder: str, store: str = "memory") -> IndexingResult:
-    """Index a folder; use a record manager with a database of its own to remember between runs."""
+    """Index a folder. Use a record manager with a database to remember what was indexed between runs."""
     records = InMemoryRecordManager(namespace="folder")
     records.create_schema()
     with RCCReader.open(store) as reader:

@@ -1,4 +1,4 @@
-"""The same LCEL chain before and after: a retriever and a prompt, then compressed memory.
+"""One LCEL chain, with a retriever and a prompt, and with compressed memory.
 
 python examples/langchain/replace_your_retriever.py
 """
@@ -19,7 +19,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def before(reader: RCCReader) -> Runnable[str, str]:
-    """A retriever finds passages, the model reads them again for every question."""
+    """A retriever finds passages, and the model reads them again for every question."""
     prompt = ChatPromptTemplate.from_template("{context}\n\n{question}")
     retriever = RCCDocumentIndex(reader=reader, collection="handbook", k=2)
     context = retriever | (lambda found: "\n\n".join(document.page_content for document in found))
@@ -28,7 +28,7 @@ def before(reader: RCCReader) -> Runnable[str, str]:
 
 
 def after(reader: RCCReader) -> Runnable[str, str]:
-    """The documents are in memory: no retriever, no prompt with passages."""
+    """The documents are in memory: there is no retriever, and no prompt with passages."""
     return RCCChatModel(reader=reader, collection="handbook") | StrOutputParser()
 
 

@@ -1,4 +1,4 @@
-"""A conversation about a handbook, streamed: the history goes along in clear, the documents stay in memory.
+"""A streamed conversation about a handbook: the history stays uncompressed, and the documents stay in memory.
 
 python examples/llamaindex/chat_engine.py
 """
@@ -17,7 +17,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def talk(index: RCCMemoryIndex, questions: Iterable[str]) -> int:
-    """Ask one question after the other; return how many messages the history has."""
+    """Ask one question after the other; return the number of messages in the history."""
     engine = index.as_chat_engine(system_prompt="Answer briefly.")
     for question in questions:
         print(question)

@@ -1,4 +1,4 @@
-"""An `IngestionPipeline` in front of memory: clean documents, remember what was seen, compress what is new.
+"""An `IngestionPipeline` in front of memory: cleans documents, remembers them, and compresses what is new.
 
 python examples/llamaindex/ingestion_pipeline.py
 """
@@ -20,10 +20,10 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 class NoHeadings(TransformComponent):
-    """Takes the hashes of Markdown headings away."""
+    """Removes the hashes of Markdown headings."""
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Return the nodes with clean text."""
+        """Return the nodes with their text cleaned."""
         for node in nodes:
             node.set_content("\n".join(line.lstrip("# ") for line in node.get_content().splitlines()))
         return nodes

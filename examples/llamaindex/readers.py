@@ -17,7 +17,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def main(question: str = "Who approves leave?", **options: Any) -> list[str]:
-    """Read a folder, then ask one of its files; return the documents that the answer rests on."""
+    """Read a folder, then query one of its files; return the names of the source documents."""
     reader = SimpleDirectoryReader(
         str(DATA), required_exts=[".md"], filename_as_id=True, file_metadata=lambda path: {"name": Path(path).name}
     )

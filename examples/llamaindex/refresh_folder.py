@@ -1,4 +1,4 @@
-"""Keep an index in step with a folder: what is unchanged costs nothing, what is gone goes.
+"""Keep an index in step with a folder: unchanged files cost nothing, and removed files are deleted.
 
 python examples/llamaindex/refresh_folder.py docs/
 """
@@ -16,12 +16,12 @@ from rcc_integrations.llamaindex import RCCMemoryIndex
 
 
 def open_index(reader: RCCReader) -> RCCMemoryIndex:
-    """Open the index of the folder, or begin one."""
+    """Open the index of the folder, or create it."""
     return RCCMemoryIndex(nodes=[], reader=reader, collection="folder")
 
 
 def sync(folder: Path, index: RCCMemoryIndex) -> tuple[int, int]:
-    """Bring the index to what the folder holds now; return how many documents were put in and taken out."""
+    """Synchronise the index with the folder; return how many documents were added and removed."""
     files, _ = find_files(folder)
     documents = [Document(id_=file.id, text=file.text, metadata=file.metadata) for file in (f.read() for f in files)]
     gone = index.ref_doc_info.keys() - {document.id_ for document in documents}

@@ -1,4 +1,4 @@
-"""A router over two memory indices: the model chooses, held to the choices there are.
+"""A router over two memory indices: the model selects one of them, by constrained decoding.
 
 python examples/llamaindex/router.py
 """

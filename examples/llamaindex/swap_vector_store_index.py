@@ -1,4 +1,4 @@
-"""`RCCMemoryIndex` where `VectorStoreIndex` stood: the same five lines, no embedding model.
+"""`RCCMemoryIndex` in place of `VectorStoreIndex`: the same five lines, without an embedding model.
 
 python examples/llamaindex/swap_vector_store_index.py
 """

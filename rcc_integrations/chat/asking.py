@@ -76,7 +76,7 @@ class Asked:
 
         Raises:
             ConfigError: If a setting cannot be used.
-            UnknownCollectionError: If there is no such collection.
+            UnknownCollectionError: There is no such collection.
         """
         collection, documents = settings["collection"], settings["documents"]
         turns = list(told.turns)

@@ -38,7 +38,7 @@ class Conversation:
     """What messages become.
 
     Args:
-        turns: What is read in clear, in order.
+        turns: What is read as uncompressed text, in order.
         documents: Texts of documents to be read from memory, by an id made from their content.
         prompts: Long texts to be read from memory that are not to be kept, likewise.
         question: What windows are chosen by.
@@ -51,7 +51,7 @@ class Conversation:
 
     @classmethod
     def of(cls, messages: Sequence[Said], compress_over: int | None, count: Callable[[str], int]) -> Conversation:
-        """Decide what of a conversation is read in clear.
+        """Decide what of a conversation is read as uncompressed text.
 
         The last thing that the human says is never compressed as a whole: of a long prompt the part that asks stays in
         clear, and where that cannot be told from its context, everything does.
@@ -90,7 +90,7 @@ def _is_human(said: Said) -> bool:
 
 
 def _clear(role: Role, text: str, limit: int | None, count: Callable[[str], int], *, whole: bool) -> tuple[str, str]:
-    """Return what of a text is read in clear, and what from memory."""
+    """Return what of a text is read as uncompressed text, and what from memory."""
     # A character is at most a token, so short texts need no counting.
     if limit is None or role not in ("user", "tool") or not len(text) > limit < count(text):
         return text, ""

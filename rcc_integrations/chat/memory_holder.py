@@ -38,12 +38,12 @@ class MemoryHolder:
         Args:
             store: The store's folder; a temporary one if not given.
             model: Folder or hub id of the model; the default model if not given.
-            create: Make a store where there is none.
+            create: Create the store if it does not exist.
             what: What to call the setting in errors.
             **options: As for `RCCReader.open`; those that are `None` are left out.
 
         Raises:
-            StoreError: There is no store (and none is to be made), or it cannot be opened.
+            StoreError: There is no store and `create` is false, or it cannot be opened.
         """
         known = {name: value for name, value in options.items() if value is not None}
         key = (None if store is None else str(store), model, tuple(sorted((name, str(known[name])) for name in known)))

@@ -35,38 +35,38 @@ def call_option(default: Any, goes: str = "call", **more: Any) -> Any:
 
 
 class MemorySettings(BaseModel):
-    """What a chat model over compressed memory can be set to; the frameworks' classes are built over it.
+    """Settings of a chat model over compressed memory, shared by the classes of all frameworks.
 
-    Adding a setting that calls may change is one line with `call_option`: it is then known in constructors, calls and
-    configurations of every framework, and reaches the request or the generation by its name.
+    A setting that is declared with `call_option` can be changed with every call. One such line is all it takes to add
+    a setting to the constructors, calls and configurations of every framework.
 
     Args:
-        store: Folder of the store; a temporary one if not given. Objects of one store and model share one reader, and
-            objects of one model share its weights.
-        collection: Collection to answer from; the plain base model answers without.
-        documents: Ids of its documents to answer from; all if not given.
-        max_windows: The most windows in memory; what the model was trained with if not given.
-        sources: How many windows an answer names.
-        grounded: Hold answers to words that stand in the documents in memory, or `not stated`. Tool calls and
-            structured output are not held to them.
-        expand: So many of the windows that fit the question best are read in clear instead of from memory.
-        min_confidence: Answer `not stated` if the confidence is below this.
-        compress_over: Texts of people and tools with more tokens than this are read from memory, in which they do not
-            stay; what asks always stays in clear. `None` for never.
-        model: Folder or hub id of an RCC model; the default model of the package if not given.
-        base: Other place of its base model.
-        device: Such as `cpu` or `cuda`; chosen if not given.
-        dtype: `float32`, `bfloat16` or `float16`; chosen if not given.
+        store: Folder of the store; a temporary one if not given. Objects with the same store and model share a reader,
+            and objects with the same model share its weights.
+        collection: Collection to answer from; without one, the plain base model answers.
+        documents: Ids of the documents to answer from; all if not given.
+        max_windows: Maximum number of windows in memory; the model's own setting if not given.
+        sources: How many sources an answer names.
+        grounded: Restrict answers to verbatim spans of the documents in memory, or `not stated` (extractive). Tool
+            calls and structured output are not restricted.
+        expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        min_confidence: Abstain (`not stated`) if the confidence is below this.
+        compress_over: Texts of users and tools with more tokens than this are compressed, and read from memory that is
+            not kept; the question itself is never compressed. `None` turns this off.
+        model: Folder or hub id of an RCC model; the default model if not given.
+        base: Folder or hub id of its base model, if it is not where the model says.
+        device: Such as `cpu` or `cuda`; chosen automatically if not given.
+        dtype: `float32`, `bfloat16` or `float16`; chosen automatically if not given.
         reader: An open reader to share instead of opening `store`.
-        max_tokens: The most tokens of an answer.
-        min_tokens: Before so many tokens an answer does not end.
-        temperature: 0 is greedy.
-        top_p: Sample from the smallest set of tokens with this much probability.
-        top_k: Sample from this many most likely tokens; 0 for all.
-        repetition_penalty: Above 1, tokens already written become less likely.
-        seed: Makes sampling repeatable.
-        stop: Strings that end an answer; those of a call are added to them. They never cut a call or an object.
-        timeout: Seconds after which an answer is given up, compressing what came with the question included.
+        max_tokens: Maximum number of tokens of an answer.
+        min_tokens: Minimum number of tokens of an answer.
+        temperature: 0 is greedy decoding.
+        top_p: Sample from the smallest set of tokens with at least this total probability.
+        top_k: Sample from this many of the most likely tokens; 0 for all.
+        repetition_penalty: Above 1, tokens that already occurred become less likely.
+        seed: Makes sampling reproducible.
+        stop: Strings that end an answer; a call can add others. They never cut a call or an object.
+        timeout: Seconds after which an answer is abandoned, including the compression of what came with the question.
     """
 
     store: Path | None = None

@@ -109,6 +109,17 @@ def add(
         str | None,
         typer.Option(metavar="ID", help="Document id of standard input; stdin if not given.", show_default=False),
     ] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The collection is gone after this time, such as 12h or 7d; what it had before stays if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="With --ttl: every question to it begins that time anew.")
+    ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone.")] = False,
     store: Store = None,
     as_json: Json = False,
@@ -121,15 +132,20 @@ def add(
     Examples:
       rcc add handbook docs/ notes.pdf --exclude '*.log'
       rcc add handbook docs/ --prune
+      rcc add talk notes/ --ttl 7d
       curl -s https://example.org/page | rcc add web - --name page.html
     """  # noqa: D301
     settings = Settings.of(context, store)
     if name is not None and "-" not in paths:
         raise typer.BadParameter("it names standard input; give - as a path as well", param_hint="'--name'")
+    if renew and ttl is None:
+        raise typer.BadParameter("it renews a time to live; give --ttl as well", param_hint="'--renew'")
     halted = "Interrupted. What was done so far is kept; run the same command again to continue."
     with Output(as_json, halted) as out:
         from rcc_integrations.files import find_files
+        from rcc_integrations.memory.expiry import parse_ttl
 
+        lives = None if ttl is None else parse_ttl(ttl)
         inputs = _Inputs(*find_files(paths, exclude=exclude or (), stdin_name=name or "stdin"))
         sources = inputs.take()
         if not sources:
@@ -141,6 +157,8 @@ def add(
                 ratio=ratio,
                 storage=storage.value if storage else None,
                 untrained=untrained,
+                ttl=lives,
+                renew=renew,
                 skip_unreadable=True,
                 show_progress=sys.stderr.isatty(),
             )

@@ -11,9 +11,11 @@ from rcc_integrations.cli.add import add
 from rcc_integrations.cli.ask import ask, search
 from rcc_integrations.cli.calibrate import calibrate
 from rcc_integrations.cli.care import pull, stats, verify
+from rcc_integrations.cli.chat import chat
 from rcc_integrations.cli.eval import evaluate
 from rcc_integrations.cli.manage import ls, mv, rm
 from rcc_integrations.cli.options import Settings
+from rcc_integrations.cli.serve import mcp, serve
 from rcc_integrations.cli.show import show
 from rcc_integrations.cli.train import train
 
@@ -25,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (add, ask, search, ls, show, rm, mv, stats, verify, pull, train):
+for command in (add, ask, chat, serve, mcp, search, ls, show, rm, mv, stats, verify, pull, train):
     app.command(command.__name__)(command)
 app.command("eval")(evaluate)
 app.command("calibrate")(calibrate)

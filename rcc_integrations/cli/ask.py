@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
+from rcc_integrations.cli.asker import open_asker
 from rcc_integrations.cli.clean import one_line
 from rcc_integrations.cli.options import Collection, Json, Settings, Store
 from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rcc_integrations.reader.answer import Answer, Source
 
 _SHOWN_CHARACTERS = 100
 
@@ -61,12 +61,16 @@ def ask(
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Abstain (answer: not stated) below this confidence.")
     ] = 0.0,
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to show.")] = 3,
+    no_server: Annotated[
+        bool, typer.Option("--no-server", help="Load the model here, even if a server is running on the store.")
+    ] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question from memory.
 
-    The answer is streamed; then come the windows that match the question best, the confidence and the timings.
+    The answer is streamed; then come the windows that match the question best, the confidence and the timings. If
+    `rcc serve` is running on the store, it answers, and no model is loaded here.
 
     \b
     Examples:
@@ -90,22 +94,19 @@ def ask(
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with Output(as_json) as out:
         text = _question(question)
-        with settings.open_reader() as reader:
-            # Before the model is loaded, which takes seconds.
-            reader.store.collection(collection)
+        with open_asker(settings, collection, no_server=no_server) as asker:
             if as_json:
-                out.json(reader.ask(collection, text, sources=sources, **options).to_dict())
+                out.json(asker.answer(text, sources=sources, **options))
                 return
-            with out.waiting("Loading the model and the memories …"):
-                stream = reader.stream(collection, text, sources=sources, **options)
-            with stream:
+            with out.waiting("Reading the memories …" if asker.is_remote else "Loading the model and the memories …"):
+                pieces = asker.stream(text, sources=sources, **options)
+                first = next(pieces)
+            with closing(pieces):
                 try:
-                    for piece in stream:
-                        out.piece(piece)
+                    answer = out.answer(first, pieces)
                 finally:
                     out.line()
-                answer = stream.answer
-        _show(out, answer)
+        show_answer(out, answer)
 
 
 def search(
@@ -128,11 +129,9 @@ def search(
     from rcc_integrations.reader.collection_view import CollectionCache
 
     with Output(as_json) as out, settings.open_store() as opened:
-        found = CollectionCache(opened).get(collection).search(query, k)
+        found = [asdict(source) for source in CollectionCache(opened).get(collection).search(query, k)]
         if as_json:
-            from dataclasses import asdict
-
-            out.json({"collection": collection, "query": query, "sources": [asdict(source) for source in found]})
+            out.json({"collection": collection, "query": query, "sources": found})
         elif found:
             _show_sources(out, found)
         else:
@@ -151,39 +150,45 @@ def _question(given: str | None) -> str:
         raise ConfigError(f"The question on standard input is not UTF-8: {error}.") from error
 
 
-def _show(out: Output, answer: Answer) -> None:
-    if answer.sources:
+def show_answer(out: Output, answer: dict[str, Any]) -> None:
+    """Write what there is to an answer beside its text: sources, where it stands, what it took.
+
+    Args:
+        out: Where to write.
+        answer: The answer, as `Answer.to_dict` returns it.
+    """
+    if answer["sources"]:
         out.line()
-        _show_sources(out, answer.sources)
+        _show_sources(out, answer["sources"])
     out.line()
-    for span in answer.spans:
-        out.line(f"Quoted from {span.document}, characters {span.start}-{span.end}.")
-    if answer.stated and not answer.supported:
+    for span in answer["spans"]:
+        out.line(f"Quoted from {span['document']}, characters {span['start']}-{span['end']}.")
+    if answer["stated"] and not answer["supported"]:
         out.line("No passage in memory supports this answer.")
-    if answer.confidence is not None:
-        out.line(f"Confidence that the documents say this: {answer.confidence:.2f}")
-    usage, timings = answer.usage, answer.timings
+    if answer["confidence"] is not None:
+        out.line(f"Confidence that the documents say this: {answer['confidence']:.2f}")
+    usage, timings = answer["usage"], answer["timings"]
     out.line()
     out.line(
-        f"{counted(usage.answer_tokens, 'token')} ({answer.finish_reason}) from {usage.windows:,} of "
-        f"{counted(usage.windows_in_collection, 'window')}: {counted(usage.source_tokens, 'source token')} in "
-        f"{counted(usage.memory_slots, 'slot')}, question {counted(usage.question_tokens, 'token')}",
+        f"{counted(usage['answer_tokens'], 'token')} ({answer['finish_reason']}) from {usage['windows']:,} of "
+        f"{counted(usage['windows_in_collection'], 'window')}: {counted(usage['source_tokens'], 'source token')} in "
+        f"{counted(usage['memory_slots'], 'slot')}, question {counted(usage['question_tokens'], 'token')}",
         style="dim",
     )
     out.line(
-        f"route {timings.route:.3f} s, load {timings.load:.3f} s, first token {timings.first_token:.3f} s, "
-        f"total {timings.total:.3f} s",
+        f"route {timings['route']:.3f} s, load {timings['load']:.3f} s, first token {timings['first_token']:.3f} s, "
+        f"total {timings['total']:.3f} s",
         style="dim",
     )
 
 
-def _show_sources(out: Output, sources: Sequence[Source]) -> None:
+def _show_sources(out: Output, sources: Sequence[dict[str, Any]]) -> None:
     rows = [
         (
-            source.document,
-            f"{source.start}-{source.end}",
-            source.score,
-            one_line(source.text, _SHOWN_CHARACTERS),
+            source["document"],
+            f"{source['start']}-{source['end']}",
+            source["score"],
+            one_line(source["text"], _SHOWN_CHARACTERS),
         )
         for source in sources
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rcc_integrations.memory.store import MemoryStore
     from rcc_integrations.model.rcc_model import RCCModel
     from rcc_integrations.reader.reader import RCCReader
+    from rcc_integrations.server.client import ServerClient
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 Store = Annotated[
@@ -57,6 +59,24 @@ class Settings:
             raise typer.BadParameter("the path is empty", param_hint="'--store'")
         return settings
 
+    @property
+    def model_names(self) -> list[str | None]:
+        """What `--model` and `--base` are: a running server is used if it was started with the same."""
+        return [os.path.abspath(name) if name and os.path.exists(name) else name for name in (self.model, self.base)]
+
+    def find_server(self) -> ServerClient | None:
+        """Return a server that is running on the store; `None` if there is none.
+
+        Raises:
+            StoreError: There is no store.
+        """
+        from rcc_integrations.memory.store import MemoryStore
+        from rcc_integrations.server.client import ServerClient
+
+        with MemoryStore.open(self.store, create=False, read_only=True) as opened:
+            identity, path = opened.id, opened.path
+        return ServerClient.find(identity, path, self.model_names)
+
     def open_store(self, *, write: bool = False) -> MemoryStore:
         """Open the store; never makes one.
 
@@ -74,7 +94,7 @@ class Settings:
         """Open the store with the model, which is loaded when it is first needed.
 
         Args:
-            create: Make a store where there is none.
+            create: Create the store if it does not exist.
             write: Whether it is going to be changed.
 
         Raises:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -86,6 +87,19 @@ class Output:
         """Write text at once and as it is, but for characters that a terminal could take for commands."""
         sys.stdout.write(clean(text))
         sys.stdout.flush()
+
+    def answer(self, first: str | dict[str, Any], rest: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
+        """Write an answer's pieces as they come, and return the answer.
+
+        Args:
+            first: The first piece, or the answer if there is none.
+            rest: Further pieces, at their end the answer.
+        """
+        for piece in itertools.chain([first], rest):
+            if not isinstance(piece, str):
+                return piece
+            self.piece(piece)
+        raise RuntimeError("An answer's pieces must end with the answer.")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Write a table, unless the output is JSON; numbers are set to the right.

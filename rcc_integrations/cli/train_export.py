@@ -23,7 +23,7 @@ def export_samples(given: dict[str, Any], path: Path, count: int, out: Output) -
 
     Raises:
         ConfigError: If a setting cannot be used.
-        DataError: If a task's data are missing or empty.
+        DataError: The data of a task is missing or empty.
     """
     from rcc_integrations.training import Mixture, write_samples
     from rcc_integrations.training.data.mixture import run_shares

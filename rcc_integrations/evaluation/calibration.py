@@ -46,7 +46,7 @@ def questions(documents: int, seed: int = 0) -> list[Sample]:
 
     Args:
         documents: How many.
-        seed: Decides everything.
+        seed: The seed of everything.
     """
     composer = Composer("validation", questions=4, unanswerable=0.7)
     return [composer.sample(Random(f"calibration:{seed}:{number}")) for number in range(documents)]
@@ -60,7 +60,7 @@ def answered(
     Args:
         model: The model.
         samples: Documents with questions.
-        ratio: Compression ratio; the model's own if not given.
+        ratio: Compression ratio; the model's default if not given.
         tell: Called with the number of documents that are done.
     """
     ratio = model.config.ratio if ratio is None else ratio

@@ -36,12 +36,12 @@ class RCCChatModel(MemoryChatModel):
         model.bind(collection="minutes").invoke("Who was elected?")
         ```
 
-    Besides the settings of `MemorySettings` it takes what other chat models take:
+    The settings are those of `MemorySettings`, and a few for compatibility with other chat models:
 
     Args:
-        max_retries: Accepted for compatibility; nothing here is worth trying twice.
-        api_key: Accepted for compatibility; no key is needed.
-        streaming: Accepted for compatibility; streaming is `stream`.
+        max_retries: Accepted for compatibility; ignored.
+        api_key: Accepted for compatibility; ignored, as no key is needed.
+        streaming: Accepted for compatibility; ignored. Use `stream`.
     """
 
     # A call's settings may come in its config, too.
@@ -50,7 +50,7 @@ class RCCChatModel(MemoryChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: Any = None,
         **kwargs: Any,
     ) -> AIMessage:  # fmt: skip
-        """Answer; `config["configurable"]` may name `collection` and the other settings of a call."""
+        """Answer; `config["configurable"]` may contain `collection` and the other settings of a call."""
         stop, kwargs = _configured(config, stop, kwargs)
         return super().invoke(input, config, stop=stop, **kwargs)
 
@@ -66,7 +66,7 @@ class RCCChatModel(MemoryChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
-        """Answer piece by piece; see `invoke`."""
+        """Stream an answer; see `invoke`."""
         stop, kwargs = _configured(config, stop, kwargs)
         yield from super().stream(input, config, stop=stop, **kwargs)
 
@@ -74,7 +74,7 @@ class RCCChatModel(MemoryChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
-        """Answer piece by piece without blocking the event loop; see `invoke`."""
+        """Stream an answer without blocking the event loop; see `invoke`."""
         stop, kwargs = _configured(config, stop, kwargs)
         async for chunk in super().astream(input, config, stop=stop, **kwargs):
             yield chunk
@@ -170,7 +170,7 @@ class RCCChatModel(MemoryChatModel):
 
         Args:
             tools: Functions, pydantic classes, LangChain tools or JSON schemas.
-            tool_choice: `auto` (words or a call, as the model likes), `any`, a tool's name, or `none`.
+            tool_choice: `auto` (the model chooses between text and a call), `any`, a tool's name, or `none`.
             **kwargs: Further arguments of a call. With `response_format` an answer is a call or an object.
 
         Raises:

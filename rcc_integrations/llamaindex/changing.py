@@ -228,7 +228,7 @@ class ChangingIndex(BaseIndex[RCCMemoryStruct]):
 
 
 def no_options(where: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that there are not, instead of dropping them.
+    """Refuse unknown options instead of ignoring them.
 
     Raises:
         UnknownArgumentError: If there is one.

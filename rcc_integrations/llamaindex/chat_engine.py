@@ -41,16 +41,16 @@ class RCCChatEngine(BaseChatEngine):
 
     Args:
         index: The index.
-        llm: How to generate.
-        memory: Keeps the history; one that holds half of the decoder's positions if not given.
-        chat_history: What was said before.
-        system_prompt: Said at the beginning of every conversation.
+        llm: The LLM that answers.
+        memory: The history; limited to half of the decoder's positions if not given.
+        chat_history: The conversation so far.
+        system_prompt: System prompt of every conversation.
         similarity_top_k: How many windows an answer names in `source_nodes` (3 if not given).
-        filters: Answer only from documents whose metadata pass.
+        filters: Answer only from documents whose metadata matches.
         doc_ids: Answer only from these documents.
         node_ids: Answer only from these nodes.
         node_postprocessors: Choose among the `similarity_top_k` windows that fit best: what they leave is read.
-        callback_manager: Of LlamaIndex.
+        callback_manager: LlamaIndex's callback manager.
         **settings: Settings of `RCCLLM` for this conversation: `max_tokens`, `max_windows`, `grounded`, ….
     """
 
@@ -136,7 +136,7 @@ class RCCChatEngine(BaseChatEngine):
     async def astream_chat(
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
-        """Answer a message piece by piece without blocking the event loop; see `stream_chat`."""
+        """Stream the answer to a message without blocking the event loop; see `stream_chat`."""
         turn = await self._aturn(message, chat_history)
         chunks = _empty_chunks() if turn.empty else await self._llm.astream_chat(turn.messages, **turn.settings)
 

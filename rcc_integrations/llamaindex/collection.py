@@ -87,7 +87,7 @@ class Contents:
         Args:
             nodes: The nodes.
             cuts: By document id, how those were cut whose nodes are all here.
-            show_progress: Draw a progress bar.
+            show_progress: Show a progress bar.
             check: Called between batches; what it raises ends the work.
         """
         if not nodes:

@@ -56,15 +56,15 @@ class RCCMemoryIndex(AsyncTwins):
         objects: Nodes that represent other retrievers or engines.
         index_struct: What LlamaIndex's storage kept of an existing index.
         storage_context: LlamaIndex's storage.
-        callback_manager: Of LlamaIndex.
-        transformations: From documents to nodes; whole documents if not given.
-        show_progress: Draw a progress bar.
-        store: Folder of the store; `memory` if not given, or the one that an index made before has.
+        callback_manager: LlamaIndex's callback manager.
+        transformations: Transformations from documents to nodes; whole documents if not given.
+        show_progress: Show a progress bar.
+        store: Folder of the store; `memory`, or that of the existing index, if not given.
         collection: Name of the collection; `documents` if not given.
         reader: An open reader to share instead of opening `store`.
-        llm: An `RCCLLM` to share and to answer with.
-        ratio: Compression ratio of a new collection; the model's own if not given.
-        storage: How a new collection stores memories: `int8`, `bfloat16` or `float32`.
+        llm: An `RCCLLM` whose reader to share and with which to answer.
+        ratio: Compression ratio of a new collection; the model's default if not given.
+        storage: Number format of the memories of a new collection: `int8`, `bfloat16` or `float32`.
         strict: Raise where a document has no text; it is left out with a warning otherwise.
         **options: `model`, `base`, `device`, `dtype` and other options of `RCCReader.open`, and settings of the
             `RCCLLM` that answers, such as `max_tokens`. `embed_model` and other arguments of `VectorStoreIndex` that
@@ -157,7 +157,7 @@ class RCCMemoryIndex(AsyncTwins):
         Raises:
             EmptyDocumentError: If a document has no text, with `strict=True`.
             ConfigError: If two documents have one id, or metadata has no JSON form.
-            StoreError: If the store cannot take them; those before stay.
+            StoreError: The store cannot take them; documents before them stay added.
         """
         index = cls(
             [], None, None, storage_context, callback_manager, transformations, show_progress=show_progress, **kwargs

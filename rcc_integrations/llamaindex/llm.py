@@ -38,12 +38,12 @@ class RCCLLM(CallingLLM):
         llm.complete("Who approves leave?").text
         ```
 
-    See `MemorySettings` for what it can be set to.
+    The settings are those of `MemorySettings`.
     """
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation; settings of this call may be given by name."""
+        """Answer a conversation; settings for this call are keyword arguments."""
         return response_of(self._asked(messages, kwargs).answer())
 
     @llm_chat_callback()
@@ -54,7 +54,7 @@ class RCCLLM(CallingLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answer piece by piece; the last item holds the whole answer, and has it in `raw`."""
+        """Stream an answer; the last item contains the whole answer, also in `raw`."""
         asked = self._asked(messages, kwargs)
 
         def gen() -> ChatResponseGen:
@@ -71,7 +71,7 @@ class RCCLLM(CallingLLM):
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Answer piece by piece without blocking the event loop; see `stream_chat`."""
+        """Stream an answer without blocking the event loop; see `stream_chat`."""
         asked = await asyncio.to_thread(self._asked, messages, kwargs)
 
         async def gen() -> ChatResponseAsyncGen:
@@ -105,7 +105,7 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Answer a prompt piece by piece; see `complete`."""
+        """Stream the answer to a prompt; see `complete`."""
         asked = self._asked(self._said(prompt, formatted), kwargs)
 
         def gen() -> CompletionResponseGen:
@@ -122,7 +122,7 @@ class RCCLLM(CallingLLM):
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """Answer a prompt piece by piece without blocking the event loop; see `complete`."""
+        """Stream the answer to a prompt without blocking the event loop; see `complete`."""
         asked = await asyncio.to_thread(self._asked, self._said(prompt, formatted), kwargs)
 
         async def gen() -> CompletionResponseAsyncGen:

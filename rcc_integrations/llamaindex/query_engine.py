@@ -63,22 +63,22 @@ class RCCQueryEngine(BaseQueryEngine):
 
     Args:
         index: The index.
-        llm: How to generate.
+        llm: The LLM that answers.
         similarity_top_k: How many windows an answer names in `source_nodes` (3 if not given). More than the model's own
             limit are read, too, unless `max_windows` is given.
-        filters: Answer only from documents whose metadata pass.
+        filters: Answer only from documents whose metadata matches.
         doc_ids: Answer only from these documents.
         node_ids: Answer only from these nodes.
-        response_mode: What to do if not all windows fit: `compact` answers from the best; `tree_summarize` asks all of
-            them, group by group, and combines the answers; `refine` improves one answer from group to group;
-            `accumulate` returns the answers of all groups.
-        streaming: Return the answer piece by piece; not possible with `output_cls`, nor where groups are combined.
+        response_mode: What to do if not all windows fit: `compact` answers from the best ones; `tree_summarize` answers
+            from one group of windows after the other and combines the answers; `refine` improves one answer from group
+            to group; `accumulate` returns the answers of all groups.
+        streaming: Stream the answer; only with `compact`, and not with `output_cls`.
         output_cls: Return an object of this pydantic class.
         node_postprocessors: Choose among the `similarity_top_k` windows that fit best: what they leave is read.
         text_qa_template: The words of a question; memory stands in front of them.
         refine_template: The words of `refine`.
         summary_template: The words of `tree_summarize`.
-        callback_manager: Of LlamaIndex.
+        callback_manager: LlamaIndex's callback manager.
         object_map: What nodes stand for.
         **settings: Settings of `RCCLLM` for these questions: `max_tokens`, `max_windows`, `grounded`, `expand`,
             `min_confidence`, ….
@@ -132,12 +132,12 @@ class RCCQueryEngine(BaseQueryEngine):
         )  # fmt: skip
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Return the windows that fit a query best."""
+        """Return the windows that match a query best."""
         nodes: list[NodeWithScore] = self._retriever.retrieve(query_bundle)
         return self._choice.processed(nodes, query_bundle)
 
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Return the windows that fit a query best without blocking the event loop."""
+        """Return the windows that match a query best, without blocking the event loop."""
         nodes: list[NodeWithScore] = await self._retriever.aretrieve(query_bundle)
         return await asyncio.to_thread(self._choice.processed, nodes, query_bundle)
 

@@ -27,7 +27,7 @@ class RCCMemoryRetriever(BaseRetriever):
         filters: Search only documents whose metadata matches.
         doc_ids: Search only these documents.
         node_ids: Search only these nodes.
-        **kwargs: Of `BaseRetriever`.
+        **kwargs: Arguments of `BaseRetriever`.
 
     Raises:
         ConfigError: `similarity_top_k` is not a whole number above 0.

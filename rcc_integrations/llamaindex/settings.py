@@ -93,7 +93,7 @@ class MemoryLLM(MemorySettings, FunctionCallingLLM):
         return self._asked(messages, kwargs).count()
 
     def sources_of(self, messages: Sequence[ChatMessage], **kwargs: Any) -> tuple[Source, ...]:
-        """Return the windows that an answer would name, before it is written; its memory is at hand afterwards."""
+        """Return the windows that an answer would name, before it is generated; its memory is cached afterwards."""
         return self._asked(messages, kwargs).sources()
 
     def _asked(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Asked:

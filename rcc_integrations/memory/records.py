@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from rcc_integrations.errors import ConfigError, CorruptBlobError
+from rcc_integrations.memory.expiry import Expiry
 from rcc_integrations.memory.json_value import JSON, check_object, check_text
 from rcc_integrations.memory.names import is_key
 
@@ -168,6 +169,8 @@ class CollectionRecord:
         tokens: Tokens of all documents.
         slots: Slots of all documents.
         created: Seconds since 1970.
+        expiry: When it is gone by itself; None for never. Two records that differ in it alone are equal: it says
+            nothing about the content.
     """
 
     uid: str
@@ -181,9 +184,10 @@ class CollectionRecord:
     tokens: int
     slots: int
     created: float
+    expiry: Expiry | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, JSON]:
-        """Return the record as JSON."""
+        """Return the record as JSON; the expiry is there only if it has one."""
         return {
             "uid": self.uid,
             "name": self.name,
@@ -196,6 +200,7 @@ class CollectionRecord:
             "tokens": self.tokens,
             "slots": self.slots,
             "created": self.created,
+            **({} if self.expiry is None else {"expiry": self.expiry.to_json()}),
         }
 
     @classmethod
@@ -205,7 +210,8 @@ class CollectionRecord:
         Raises:
             CorruptBlobError: A field is missing, unknown, of a wrong type or out of range.
         """
-        fields = _Fields(value, "collection", 11)
+        expires = type(value) is dict and "expiry" in value
+        fields = _Fields(value, "collection", 12 if expires else 11)
         record = cls(
             uid=fields.text("uid"),
             name=fields.text("name"),
@@ -218,6 +224,7 @@ class CollectionRecord:
             tokens=fields.count("tokens"),
             slots=fields.count("slots"),
             created=fields.number("created"),
+            expiry=Expiry.from_json(fields.get("expiry", dict)) if expires else None,
         )
         if record.storage not in STORAGES:
             raise CorruptBlobError(f"The record of collection {record.name!r} names the storage {record.storage!r}.")

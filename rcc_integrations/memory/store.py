@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from rcc_integrations.memory import ledger
 from rcc_integrations.memory.blobs import BlobFolder
 from rcc_integrations.memory.changes import checked_windows, counted, matching, same_content
 from rcc_integrations.memory.contents import Contents
+from rcc_integrations.memory.expiry import Expiry
 from rcc_integrations.memory.index import Index, Rows, WriteTransaction
 from rcc_integrations.memory.json_value import JSON, check_object, check_text
 from rcc_integrations.memory.layout import VERSION, Layout, mark_upgraded, open_layout
@@ -120,7 +122,7 @@ class MemoryStore:
     def collections(self) -> list[CollectionRecord]:
         """Return all collections, by name."""
         with self._index.read() as rows:
-            return [self._by_uid(rows, uid) for _, uid in rows.scan(ledger.NAME)]
+            return [record for record in self._all(rows) if not is_over(record)]
 
     def collection(self, name: str) -> CollectionRecord:
         """Return one collection.
@@ -151,6 +153,7 @@ class MemoryStore:
         check_storage(storage)
         check_text(fingerprint, "The fingerprint")
         described = check_object(model, "The model's description")
+        self.sweep_expired(name)
         with self._index.write() as rows:
             if rows.get(ledger.NAME + name) is not None:
                 return matching(self._collection(rows, name), fingerprint, described, storage)
@@ -179,6 +182,7 @@ class MemoryStore:
             ConfigError: The new name is in use.
         """
         old, new = check_collection_name(old), check_collection_name(new)
+        self.sweep_expired(new)
         with self._index.write() as rows:
             record = self._collection(rows, old)
             if old == new:
@@ -190,6 +194,60 @@ class MemoryStore:
             rows.set(ledger.NAME + new, record.uid)
             ledger.set_collection(rows, record)
         return record
+
+    def set_expiry(self, name: str, expiry: Expiry | None) -> CollectionRecord:
+        """Say when a collection is gone by itself; None for never. Its content and revision stay.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.write() as rows:
+            record = replace(self._collection(rows, name), expiry=expiry)
+            ledger.set_collection(rows, record)
+        return record
+
+    def renew(self, record: CollectionRecord) -> None:
+        """Begin the time of a collection anew that was asked for, if it wants that and some of it has gone by.
+
+        Args:
+            record: The collection's record as it is now.
+        """
+        if self.read_only or record.expiry is None or not record.expiry.is_due:
+            return
+        with contextlib.suppress(UnknownCollectionError):  # it was dropped or renamed in between
+            self.set_expiry(record.name, record.expiry.renewed())
+
+    def sweep_expired(self, name: str | None = None) -> list[CollectionRecord]:
+        """Remove expired collections, which no reader sees any more, from disk; return what they were.
+
+        Args:
+            name: Only the one of this name; all if not given.
+        """
+        swept = []
+        for record in self._expired(name):
+            with self._index.write() as rows:
+                if rows.get(ledger.NAME + record.name) != record.uid or not is_over(self._by_uid(rows, record.uid)):
+                    continue  # another process was first, or it was given more time
+                blobs, texts = self._remove(rows, record, ledger.document_rows(rows, record.uid))
+                rows.delete(ledger.NAME + record.name)
+                rows.delete(ledger.COLLECTION + record.uid)
+            self._contents.sweep(blobs, texts)
+            swept.append(record)
+        return swept
+
+    def collection_bytes(self, name: str) -> int:
+        """Return the bytes of a collection's memories on disk; those that it shares with others count in full.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        name = check_collection_name(name)
+        with self._index.read() as rows:
+            record = self._collection(rows, name)
+            keys = {key for document in ledger.document_rows(rows, record.uid) for key in document.keys}
+            blobs = (ledger.blob_row(rows, key) for key in keys)
+            return sum(blob.bytes for blob in blobs if blob is not None)
 
     def drop_collection(self, name: str) -> CollectionRecord:
         """Remove a collection and all its documents; return its last record.
@@ -468,6 +526,10 @@ class MemoryStore:
 
     # Rows
 
+    def _expired(self, name: str | None) -> list[CollectionRecord]:
+        with self._index.read() as rows:
+            return [record for record in self._all(rows) if record.name == (name or record.name) and is_over(record)]
+
     def _by_uid(self, rows: Rows, uid: JSON) -> CollectionRecord:
         record = CollectionRecord.from_json(rows.get(f"{ledger.COLLECTION}{uid}"))
         if record.uid != uid:
@@ -476,12 +538,14 @@ class MemoryStore:
 
     def _collection(self, rows: Rows, name: str) -> CollectionRecord:
         uid = rows.get(ledger.NAME + name)
-        if uid is None:
-            raise UnknownCollectionError(name, [key.removeprefix(ledger.NAME) for key, _ in rows.scan(ledger.NAME)])
-        record = self._by_uid(rows, uid)
+        if uid is None or is_over(record := self._by_uid(rows, uid)):
+            raise UnknownCollectionError(name, [record.name for record in self._all(rows) if not is_over(record)])
         if record.name != name:
             raise CorruptBlobError(f"The index holds collection {record.name!r} under the name {name!r}.")
         return record
+
+    def _all(self, rows: Rows) -> list[CollectionRecord]:
+        return [self._by_uid(rows, uid) for _, uid in rows.scan(ledger.NAME)]
 
     def _document(self, rows: Rows, collection: CollectionRecord, id: str) -> DocumentRecord:
         record = ledger.document_row(rows, collection.uid, id)
@@ -499,6 +563,11 @@ class MemoryStore:
         for record in records:
             rows.delete(f"{ledger.DOCUMENT}{collection.uid}:{record.id}")
         return blobs, texts
+
+
+def is_over(record: CollectionRecord) -> bool:
+    """Tell whether a collection has expired: it is gone for every reader, though still on disk."""
+    return record.expiry is not None and record.expiry.is_over
 
 
 def _upgrade(layout: Layout, index: Index) -> Layout:

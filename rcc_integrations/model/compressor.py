@@ -42,12 +42,15 @@ class Compressor:
         self._encoder, self._decoder, self._projections = encoder, decoder, projections
         self._spec, self._tokens = spec, tokens
 
-    def batches(self, windows: Sequence[Sequence[int]], device: torch.device) -> Iterator[list[int]]:
+    def batches(
+        self, windows: Sequence[Sequence[int]], device: torch.device, most: Callable[[], int | None] = lambda: None
+    ) -> Iterator[list[int]]:
         """Yield the numbers of windows that go through the encoder together, windows of like length first to last.
 
         Args:
             windows: Token ids of each window.
             device: Where the encoder is.
+            most: Asked before every batch: the most tokens of it, or `None` for what the device takes best.
 
         Raises:
             ConfigError: A window is empty or too long.
@@ -56,10 +59,10 @@ class Compressor:
         for window in windows:
             if not 0 < len(window) <= longest:
                 raise ConfigError(f"A window has {len(window)} tokens; 1 to {longest} are possible.")
-        most = _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cuda"])
+        best = _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cuda"])
         waiting = sorted(range(len(windows)), key=lambda number: len(windows[number]))
         while waiting:
-            size = max(1, most // len(windows[waiting[-1]]))
+            size = max(1, (most() or best) // len(windows[waiting[-1]]))
             numbers, waiting = waiting[-size:], waiting[:-size]
             yield numbers
 
@@ -73,7 +76,10 @@ class Compressor:
         Returns:
             A memory for each window; see `RCCModel.compress`.
         """
-        states, counts = self.encode(windows, ratio)
+        return self.memories(*self.encode(windows, ratio), ratio)
+
+    def memories(self, states: Tensor, counts: Sequence[int], ratio: int) -> list[Memory]:
+        """Turn what `encode` returned into a memory for each window."""
         batch = self.inject(states, ratio)
         return [{name: both[row][..., :count, :] for name, both in batch.items()} for row, count in enumerate(counts)]
 

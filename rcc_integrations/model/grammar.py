@@ -34,8 +34,8 @@ class Grammar:
 
     Args:
         source: The grammar in llguidance's own form.
-        either_case: What the model would write with a small letter may come out with a capital, and the reverse, where
-            the grammar allows only that.
+        either_case: Whether a word may change the case of its first letter where the grammar allows only the other
+            case.
         cut: Where stop strings may end an answer: `never`, `anywhere`, or in `words`, which are answers that do not
             begin with a character of `opening`.
         opening: Characters that answers begin with which are not words.
@@ -76,7 +76,7 @@ class Grammar:
 
     @classmethod
     def lark(cls, text: str, *, words: bool = False, opening: str = "") -> Grammar:
-        """Hold an answer to a grammar in llguidance's dialect of Lark.
+        """Constrain an answer to a grammar in llguidance's dialect of Lark.
 
         Args:
             text: The grammar.

@@ -58,7 +58,11 @@ class RCCModel(nn.Module):
         family = Family.of(self.decoder)
         self.spec = MemorySpec.of(config, len(family.layers), self.decoder.config)
         self.tokens = Tokens(parts.tokenizer, config, parts.vocabulary)
+        #: Tokens of one batch of compression, if not as many as the device takes best. A question competes with,
+        #: or waits for, the batch at work: who compresses beside questions sets fewer, at any time.
+        self.batch_tokens: int | None = None
         self._lock = lock = ForkSafeLock(waits=True)
+        self._encoder_lock = ForkSafeLock(waits=True)
 
         def encoder() -> nn.Module:
             with lock:
@@ -247,10 +251,22 @@ class RCCModel(nn.Module):
         Raises:
             ConfigError: A window is empty or too long.
         """
-        for numbers in self._compressor.batches(windows, self.device):
-            with self._lock, torch.no_grad():
-                memories = self.compress_batch([windows[number] for number in numbers], ratio)
+        for numbers in self._compressor.batches(windows, self.device, lambda: self.batch_tokens):
+            chosen = [windows[number] for number in numbers]
+            # Where the encoder has modules of its own, questions go on while it reads.
+            reading = self._encoder_lock if self._encoder_is_apart else self._lock
+            with torch.no_grad():
+                with reading:
+                    states, counts = self._compressor.encode(chosen, ratio)
+                with self._lock:
+                    memories = self._compressor.memories(states, counts, ratio)
             yield numbers, memories
+
+    @cached_property
+    def _encoder_is_apart(self) -> bool:
+        """Whether encoder and decoder share no module, weights though they share: hooks are on modules."""
+        others = {id(module) for model in (self.parts.base, self.decoder) for module in model.modules()}
+        return not any(id(module) in others for module in self.encoder.modules())
 
     def compress_batch(self, windows: Sequence[Sequence[int]], ratio: int) -> list[Memory]:
         """Compress one batch of windows; differentiable unless called under `no_grad`. See `compress`."""

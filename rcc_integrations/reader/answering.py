@@ -55,7 +55,8 @@ class AnswerEngine:
         """Choose a request's windows and bring their memories into a prefix."""
         for part in request.parts:
             if not part.scratch:
-                self._store.collection(part.collection)  # an unknown name is reported before a model is loaded
+                # An unknown name is reported before a model is loaded.
+                self._store.renew(self._store.collection(part.collection))
         model = self._model()
         started = time.perf_counter()
         prompt, room = self._room(request, model)

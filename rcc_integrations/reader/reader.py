@@ -16,6 +16,7 @@ from rcc_integrations.errors import (
     UnknownCollectionError,
 )
 from rcc_integrations.forking import ForkSafeLock
+from rcc_integrations.memory.expiry import Expiry
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
@@ -167,6 +168,8 @@ class RCCReader:
         ratio: int | None = None,
         storage: str | None = None,
         untrained: bool = False,
+        ttl: float | None = None,
+        renew: bool = False,
         skip_unreadable: bool = False,
         show_progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
@@ -182,6 +185,8 @@ class RCCReader:
             ratio: Compression ratio of a new collection; the model's default if not given.
             storage: Number format of the memories of a new collection: `int8` (if not given), `bfloat16` or `float32`.
             untrained: Allow a ratio for which the model has no trained adapter.
+            ttl: Time to live of the collection in seconds, from the end of this call; unchanged if not given.
+            renew: Whether every question to the collection starts that time anew.
             skip_unreadable: Report documents that cannot be read instead of raising an exception.
             show_progress: Show a progress bar on standard error.
             on_progress: Callback invoked after every batch and every document.
@@ -195,18 +200,13 @@ class RCCReader:
             FingerprintMismatchError: The collection was made by another model, or at another ratio.
             StoreError: The store cannot take them; documents that were finished before stay added.
         """
+        expiry = None if ttl is None else Expiry.after(ttl, renew=renew)
         sources = as_sources(documents)
         record = self._find(collection)
         if record is None and not sources:
             raise EmptyCollectionError(f"There is nothing to add, so collection {collection!r} is not made.")
         if record is None:
-            ratio = self.model.check_ratio(ratio, untrained=untrained)
-            record = self.store.create_collection(
-                collection,
-                fingerprint=self.model.fingerprint(ratio),
-                model=self.model.describe(ratio),
-                storage=storage or "int8",
-            )
+            record = self.create(collection, ratio=ratio, storage=storage, untrained=untrained)
         made_at = ratio_of(record)
         if (ratio or made_at) != made_at or (storage or record.storage) != record.storage:
             raise FingerprintMismatchError(
@@ -219,7 +219,47 @@ class RCCReader:
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
-            return Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            report = Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+        if expiry is not None:
+            self.store.set_expiry(collection, expiry.renewed())
+        return report
+
+    def create(
+        self, collection: str, *, ratio: int | None = None, storage: str | None = None, untrained: bool = False
+    ) -> CollectionRecord:
+        """Make an empty collection; one that is there already, of this model and storage, is returned as it is.
+
+        Args:
+            collection: Its name.
+            ratio: Its compression ratio; the model's own if not given.
+            storage: How it stores memories: `int8` (if not given), `bfloat16` or `float32`.
+            untrained: Allow a ratio that the model has no adapter for.
+
+        Raises:
+            ConfigError: An argument cannot be used.
+            FingerprintMismatchError: There is one that another model made.
+        """
+        ratio = self.model.check_ratio(ratio, untrained=untrained)
+        return self.store.create_collection(
+            collection,
+            fingerprint=self.model.fingerprint(ratio),
+            model=self.model.describe(ratio),
+            storage=storage or "int8",
+        )
+
+    def set_expiry(self, collection: str, ttl: float | None, *, renew: bool = False) -> CollectionRecord:
+        """Say when a collection is gone by itself.
+
+        Args:
+            collection: Its name.
+            ttl: Seconds from now; `None` for never.
+            renew: Whether every question to it begins that time anew.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            ConfigError: The time cannot be used.
+        """
+        return self.store.set_expiry(collection, None if ttl is None else Expiry.after(ttl, renew=renew))
 
     def delete(self, collection: str, documents: Iterable[str]) -> list[DocumentRecord]:
         """Remove documents in one transaction: all of them or none.

@@ -21,8 +21,8 @@ class Part:
     Args:
         collection: Name of the collection.
         documents: Ids of the documents; all if not given.
-        max_windows: The most windows of it; what the model was trained with if not given.
-        windows: Keys of the windows; all if not given. Those that are gone by then are left out.
+        max_windows: Maximum number of its windows in memory; the model's own setting if not given.
+        windows: Keys of the windows; all if not given. Windows that no longer exist are left out.
         scratch: Whether it is memory of a prompt, beside the store; see `reader.scratch`.
 
     Raises:

@@ -105,11 +105,11 @@ def share_reader(
     Args:
         store: The store's folder.
         model: A model, or folder or hub id of one; the default model if not given. Weights are shared between stores.
-        create: Make a store where there is none.
+        create: Create the store if it does not exist.
         **options: As for `RCCReader.open`.
 
     Raises:
-        StoreError: There is no store (and none is to be made), or it cannot be opened.
+        StoreError: There is no store and `create` is false, or it cannot be opened.
     """
     named = model is None or isinstance(model, str | PathLike)
     known = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}

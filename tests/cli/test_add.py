@@ -144,3 +144,10 @@ def test_ids_reach_neither_markup_nor_terminal(rcc: Rcc, tmp_path: Path) -> None
     assert "added    [red]a[/red].txt\n" in result.stdout
     assert "\x1b" not in result.output and "\u202e" not in result.output
     assert "b\u202etxt.c" in json.loads(rcc("show", "isle", "--json").stdout)["documents"][1]["id"]
+
+
+def test_a_collection_can_have_a_time_to_live(rcc, docs):
+    made = rcc.json("add", "isle", docs, "--ttl", "2h", "--renew")
+    assert made["collection"]["expiry"]["ttl"] == 7200 and made["collection"]["expiry"]["renew"]
+    assert "no time to live" in rcc("add", "isle", docs, "--ttl", "soon").output
+    assert rcc("add", "isle", docs, "--renew").exit_code == 2

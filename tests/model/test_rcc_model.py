@@ -145,8 +145,8 @@ def test_residual_injection_adds_after_every_layer(family):
             hidden = layer(hidden, attention_mask=mask, position_embeddings=cos_sin, use_cache=True, **argument)
             if number + 1 < len(states) - 1:
                 hidden = hidden + states[number + 1][:, slots]
-    for number, layer in enumerate(cache.layers):
-        torch.testing.assert_close(prefix.keys[number], layer.keys[0], atol=1e-4, rtol=1e-3)
+    for number, cached in enumerate(cache.layers):
+        torch.testing.assert_close(prefix.keys[number], cached.keys[0], atol=1e-4, rtol=1e-3)
 
 
 def test_untrained_ratios_are_refused_unless_asked_for_by_name():
