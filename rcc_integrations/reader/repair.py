@@ -121,10 +121,18 @@ def repair_documents(store: MemoryStore, model: RCCModel, report: VerifyReport, 
         for one in gone
         if one.text_intact
     ]
-    problems = [problem for problem in report.problems if problem.repaired] + mended
+    told = {(problem.kind, problem.where) for problem in mended}
+    left = {(problem.kind, problem.where) for problem in after.problems}
+    before = [
+        replace(problem, repaired=problem.repaired or (problem.kind, problem.where) not in left)
+        for problem in report.problems
+        if (problem.kind, problem.where) not in told
+    ]
+    known = {(problem.kind, problem.where) for problem in before}
+    new = [problem for problem in after.problems if (problem.kind, problem.where) not in known]
     return replace(
         after,
-        problems=(*problems, *(problem for problem in after.problems if problem not in problems)),
+        problems=(*before, *mended, *new),
         damaged=(*after.damaged, *(one for one in gone if not one.text_intact)),
         failure="; ".join(failures[:3]),
     )
