@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_conditions_that_cannot_run_are_named(model, samples, monkeypatch):
 
 
 def test_progress_ends_with_all_questions(model, samples):
-    seen = []
+    seen: list[Any] = []
     evaluate(model, samples, conditions_for(model, [4], ["none", "cut"]), max_new_tokens=2, batch=2, tell=seen.append)
     last = {now.condition: (now.done, now.questions, now.number, now.conditions) for now in seen}
     assert last == {"none": (5, 5, 1, 2), "cut-r4": (5, 5, 2, 2)}

@@ -49,17 +49,24 @@ def store(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "store"))
 
 
+#: What `use` meets in a store that is sound: it asks once more after it dropped the only collection.
+SOUND = "There is no collection 'notes'. There are no collections yet."
+
+
 def check(errors: list[Any], *words: str) -> None:
     """Assert that there were errors, that one of them says each of the words, and that none tells a secret."""
-    assert errors
-    told = "\n".join(map(str, errors))
+    told = "\n".join(str(error) for error in errors if str(error) != SOUND)
+    assert told
     assert SECRET not in told and "7391" not in told
     for word in words:
         assert word in told, told
 
 
 def test_a_sound_store_can_be_used(store: Path, outside: Outside) -> None:
-    assert [str(error) for error in use(store)] == ["There is no collection 'notes'. There are no collections yet."]
+    errors = use(store)
+    assert [str(error) for error in errors] == [SOUND]
+    with pytest.raises(AssertionError):
+        check(errors)  # a test of a store that nothing is wrong with fails
 
 
 def test_the_watch_sees_what_it_should(tmp_path: Path, outside: Outside) -> None:
@@ -130,7 +137,8 @@ def test_settings_triggers_and_views_of_a_stranger_are_refused(store: Path, outs
         connection.execute("INSERT INTO sqlite_master VALUES ('trigger', 't', 'Cache', 0, ?)", (statement,))
         connection.commit()
         connection.close()
-    check(use(store))
+    # SQLite itself refuses an index that calls a function it does not know.
+    check(use(store), "malformed database schema" if "INDEX" in statement else "not ours")
 
 
 def journal_that_removes(victim: Path, database: Path) -> bytes:

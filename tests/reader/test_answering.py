@@ -10,6 +10,7 @@ import pytest
 
 from rcc_integrations import RCCModel, RCCReader
 from rcc_integrations.errors import EmptyCollectionError, UnknownCollectionError
+from rcc_integrations.model.grammar import Grammar
 from rcc_integrations.reader.request import Part, Request
 from tests.tiny import TEXT
 
@@ -32,6 +33,16 @@ def test_requests_that_cover_a_collection_read_every_memory_once(reader: RCCRead
         assert [answer.usage.windows for answer in answered] == [len(page) for page in pages]
     (only,) = reader.cover(Request("Who?", (Part("isle", ("b",)),)))
     assert len(only.parts[0].windows or ()) == 1
+
+
+def test_an_answer_names_the_passages_that_support_it(reader: RCCReader) -> None:
+    answer = reader.ask("isle", "Who approves leave?", grammar=Grammar.choice(["The warden"]))
+    place = answer.support[0]
+    assert answer.supported and place.score == 1 and "warden" in place.text
+    assert reader.text("isle", place.document)[place.start : place.end] == place.text
+    other = reader.ask("isle", "Who approves leave?", grammar=Grammar.choice(["A zeppelin"]))
+    assert other.support == () and not other.supported
+    assert reader.ask("isle", "Who?", grammar=Grammar.choice(["The warden"]), sources=0).support == ()
 
 
 def test_windows_that_are_gone_are_named(reader: RCCReader) -> None:

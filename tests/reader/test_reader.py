@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -311,7 +312,7 @@ def test_unreadable_sources_are_skipped_or_raised(reader):
 
 def test_an_interrupted_run_goes_on_where_it_stopped(reader, monkeypatch):
     texts = {f"{n}.txt": f"Document {n}. " + " ".join(f"Line {n} {m} says so." for m in range(120)) for n in range(6)}
-    put, calls = reader.store.put_blobs, []
+    put, calls = reader.store.put_blobs, list[int]()
 
     def failing(blobs, **options):
         if len(calls) == 3:
@@ -333,7 +334,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(reader, monkeypatch):
 
 
 def test_progress_is_told(reader, capsys):
-    seen = []
+    seen: list[Any] = []
     reader.add("x", {"a": TEXT, "b": "more"}, on_progress=seen.append, show_progress=True)
     assert seen[-1].documents == seen[-1].total == 2
     assert [one.tokens for one in seen] == sorted(one.tokens for one in seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_batches_hang_on_seed_step_and_process_alone(settings_for):
 def test_a_diverged_loss_ends_the_run_and_keeps_what_was_saved(settings_for):
     settings = settings_for(steps=30, save_minutes=1e-9)
     trainer = Trainer(settings)
-    good = {}
+    good: dict[str, Any] = {}
 
     def poison(line: str) -> None:
         if "Saved" in line and not good:
