@@ -28,7 +28,7 @@ def foretold(placement: Placement, layers: tuple[int, ...], ratio: int, samples:
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainSettings(
             output=Path(folder), steps=1, placement=placement, layers=layers, ratios={max(ratio, 1): 1.0},
-            shares={"facts": 1.0}, check_samples=samples, distractors=0.0, device="cpu",
+            shares={"facts": 1.0}, check_samples=samples, distractors=0.0, hard=0.0, clear=0.0, device="cpu",
         )  # fmt: skip
         learner = Learner(settings)
         with torch.no_grad():

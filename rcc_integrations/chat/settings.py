@@ -15,6 +15,7 @@ from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.reader.reader import RCCReader
 from rcc_integrations.reader.request import Request
+from rcc_integrations.routing.route import Routing
 
 #: Where a setting of a call goes, in a field's `json_schema_extra`.
 _CALL = "rcc_call"
@@ -50,6 +51,9 @@ class MemorySettings(BaseModel):
         grounded: Restrict answers to verbatim spans of the documents in memory, or `not stated` (extractive). Tool
             calls and structured output are not restricted.
         expand: How many of the windows that match the question best are inserted as uncompressed text instead.
+        routing: How windows are chosen: by `both` memory and words, by `memory`, or by `words` alone.
+        vote: How many of the best windows are each answered from alone; the answer that is surest is returned. 0 reads
+            them together.
         min_confidence: Abstain (`not stated`) if the confidence is below this.
         compress_over: Texts of users and tools with more tokens than this are compressed, and read from memory that is
             not kept; the question itself is never compressed. `None` turns this off.
@@ -76,6 +80,8 @@ class MemorySettings(BaseModel):
     sources: int = call_option(3, "request")
     grounded: bool = call_option(False, "request")
     expand: int = call_option(0, "request")
+    routing: Routing = call_option("both", "request")
+    vote: int = call_option(0, "request")
     min_confidence: float = call_option(0.0, "request")
     compress_over: int | None = call_option(512)
     model: str | None = None

@@ -113,12 +113,12 @@ def add(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="The collection is gone after this time, such as 12h or 7d; what it had before stays if not given.",
+            help="The collection expires after this time, such as 12h or 7d; unchanged if not given.",
             show_default=False,
         ),
     ] = None,
     renew: Annotated[
-        bool, typer.Option("--renew", help="With --ttl: every question to it begins that time anew.")
+        bool, typer.Option("--renew", help="With --ttl: every question to the collection restarts that time.")
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone.")] = False,
     store: Store = None,

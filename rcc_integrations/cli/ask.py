@@ -12,7 +12,7 @@ import typer
 
 from rcc_integrations.cli.asker import open_asker
 from rcc_integrations.cli.clean import one_line
-from rcc_integrations.cli.options import Collection, Json, Settings, Store
+from rcc_integrations.cli.options import Collection, Json, Routing, Settings, Store
 from rcc_integrations.cli.output import Output, counted
 from rcc_integrations.errors import ConfigError
 
@@ -60,6 +60,7 @@ def ask(
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Abstain (answer: not stated) below this confidence.")
     ] = 0.0,
+    routing: Routing = "both",
     sources: Annotated[int, typer.Option(min=0, metavar="N", help="How many sources to show.")] = 3,
     no_server: Annotated[
         bool, typer.Option("--no-server", help="Load the model here, even if a server is running on the store.")
@@ -90,6 +91,7 @@ def ask(
         "grounded": grounded or None,
         "expand": expand or None,
         "min_confidence": min_confidence or None,
+        "routing": routing,
     }
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with Output(as_json) as out:
@@ -114,28 +116,28 @@ def search(
     collection: Collection,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Maximum number of windows to show.")] = 5,
+    routing: Routing = "both",
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Find the windows that match a query by keywords.
+    """Find the windows that fit a query, the best first.
 
-    Windows are ranked by BM25. No model is loaded.
+    With `--routing words` only windows that share words with the query are found, and no model is loaded.
 
     \b
-    Example:
+    Examples:
       rcc search handbook "ferry times" -k 3
+      rcc search handbook "ferry times" --routing words
     """  # noqa: D301
     settings = Settings.of(context, store)
-    from rcc_integrations.reader.collection_view import CollectionCache
-
-    with Output(as_json) as out, settings.open_store() as opened:
-        found = [asdict(source) for source in CollectionCache(opened).get(collection).search(query, k)]
+    with Output(as_json) as out, settings.open_reader() as reader:
+        sources = [asdict(source) for source in reader.search(collection, query, k, routing=routing)]
         if as_json:
-            out.json({"collection": collection, "query": query, "sources": found})
-        elif found:
-            _show_sources(out, found)
+            out.json({"collection": collection, "query": query, "sources": sources})
+        elif sources:
+            _show_sources(out, sources)
         else:
-            out.line(f"No window of {collection} shares a word with the query.")
+            out.line(f"No window of {collection} fits the query.")
 
 
 def _question(given: str | None) -> str:

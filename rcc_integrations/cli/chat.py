@@ -28,15 +28,17 @@ def chat(
     grounded: Annotated[
         bool, typer.Option("--grounded/--free", help="Restrict answers to verbatim spans of the documents.")
     ] = True,
-    max_new_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens of an answer.")] = 128,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of tokens of an answer.")
+    ] = 128,
     no_server: Annotated[
         bool, typer.Option("--no-server", help="Load the model here, even if a server is running on the store.")
     ] = False,
     store: Store = None,
 ) -> None:
-    """Talk with a collection in the terminal.
+    """Chat with a collection in the terminal.
 
-    Questions that refer back (\"And on Sundays?\") are asked together with the one before.
+    Questions that refer back (\"And on Sundays?\") are asked together with the previous one.
 
     \b
     Example:

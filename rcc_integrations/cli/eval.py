@@ -57,11 +57,19 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="memory, grounded, expand, int8, windows, full, base, none, cut, bm25, vector, bm25-short, "
-            "vector-short or shuffled; may be repeated. All if not given.",
+            help="memory, grounded, expand, int8, windows, collection, full, base, none, cut, bm25, vector, "
+            "bm25-short, vector-short or shuffled; may be repeated. All if not given.",
             show_default=False,
         ),
     ] = None,
+    collection: Annotated[
+        bool,
+        typer.Option(
+            "--collection",
+            help="All documents of a set in one collection: which windows are found, and what is answered. "
+            "The same as --conditions collection.",
+        ),
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Maximum number of questions from each set.", show_default=False),
@@ -94,6 +102,7 @@ def evaluate(
     Examples:
       rcc eval
       rcc eval --data questions.jsonl --limit 20
+      rcc eval --data questions.jsonl --collection
       rcc --model trained/ eval --ratio 2 --ratio 4 --conditions memory --conditions full --composed 100
     """  # noqa: D301
     settings = Settings.of(context, None)
@@ -108,7 +117,8 @@ def evaluate(
         check_page(page)
         with out.waiting("Loading the model …"):
             loaded = load(settings)
-        wanted = conditions_for(loaded, ratio or (), conditions or ())
+        families = [*(conditions or ()), *(["collection"] if collection else [])]
+        wanted = conditions_for(loaded, ratio or (), families)
         with _told() as tell:
             results = run(loaded, samples, wanted, output=output, batch=batch, seed=seed, tell=tell)
         for note in notes(results):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,12 @@ Store = Annotated[
     ),
 ]
 Collection = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.", show_default=False)]
+
+#: How windows are chosen, as `rcc_integrations.reader.window_ranker.Routing` has it.
+Routing = Annotated[
+    Literal["both", "memory", "words"],
+    typer.Option("--routing", help="Choose windows by memory and words, by memory, or by shared words alone."),
+]
 
 
 @dataclass(frozen=True)

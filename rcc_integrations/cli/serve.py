@@ -13,14 +13,14 @@ from rcc_integrations.cli.output import Output
 
 def serve(
     context: typer.Context,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any that is free.")] = 8765,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 for any free port.")] = 8765,
     api_key: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
             envvar="RCC_API_KEY",
-            help="What clients must send; needed where other machines can reach the address.",
+            help="Key that clients must send; required if other machines can reach the address.",
             show_default=False,
         ),
     ] = None,
@@ -28,30 +28,30 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="FOLDER=COLLECTION",
-            help="Keep a collection as this folder is; may be repeated.",
+            help="Keep a collection in step with this folder; may be repeated.",
             show_default=False,
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Another name of this server; may be repeated.", show_default=False),
+        typer.Option(metavar="NAME", help="Additional host name of this server; may be repeated.", show_default=False),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="A web page elsewhere that may call it (CORS).", show_default=False),
+        typer.Option(metavar="ORIGIN", help="Origin of web pages that may call the server (CORS).", show_default=False),
     ] = None,
     grounded: Annotated[
         bool, typer.Option("--grounded", help="Ground answers of /v1 unless a request says otherwise.")
     ] = False,
     max_waiting: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The most questions at once; one more gets status 429.")
+        int, typer.Option(min=1, metavar="N", help="Maximum number of waiting questions; further ones get status 429.")
     ] = 256,
-    max_file: Annotated[int, typer.Option(min=1, metavar="MIB", help="Largest file that may be uploaded.")] = 64,
+    max_file: Annotated[int, typer.Option(min=1, metavar="MIB", help="Maximum size of an uploaded file.")] = 64,
     store: Store = None,
 ) -> None:
     """Serve a web page, OpenAI's interfaces (/v1), MCP (/mcp) and REST (/docs).
 
-    The store is made if there is none. Ctrl-C ends the server; the store stays whole.
+    The store is created if it does not exist. Ctrl-C ends the server; the store stays intact.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def mcp(
 ) -> None:
     """Serve MCP over standard input and output, for a client that starts this command.
 
-    If `rcc serve` is running on the store, it does the work.
+    If `rcc serve` is running on the store, it answers the requests.
 
     \b
     Example, in the settings of an MCP client:

@@ -126,6 +126,15 @@ def train(
     distractors: Annotated[
         float | None, option("distractors", "SHARE", "How often memory contains other texts as well.", DATA)
     ] = None,
+    hard: Annotated[
+        float | None, option("hard", "SHARE", "How often a batch brings hard distractors, of the same kind.", DATA)
+    ] = None,
+    absent: Annotated[
+        float | None, option("absent", "SHARE", "Of texts with distractors, those whose own memory is left out.", DATA)
+    ] = None,
+    clear: Annotated[
+        float | None, option("clear", "SHARE", "How often a window is read as text beside the memory.", DATA)
+    ] = None,
     target_tokens: Annotated[
         int | None, option("target_tokens", "N", "Maximum number of question and answer tokens per text.", DATA)
     ] = None,

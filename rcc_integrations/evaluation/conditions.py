@@ -8,6 +8,7 @@ from functools import partial
 
 from rcc_integrations.errors import ConfigError, suggest
 from rcc_integrations.evaluation import reading
+from rcc_integrations.evaluation.collection import RANKERS, Ranker, among_all
 from rcc_integrations.evaluation.embedder import INSTALL, PACKAGE, installed
 from rcc_integrations.evaluation.material import Material
 from rcc_integrations.evaluation.reading import Reading
@@ -21,6 +22,7 @@ FAMILIES = {
     "expand": "memory at the main ratio with the best one or two windows as text, without and with grounding",
     "int8": "memory at the main ratio after its round trip through int8",
     "windows": "memory at the main ratio among windows of other documents, 4, 8 and 16 in all",
+    "collection": "memory at the main ratio, all documents of a set in one collection, windows found in several ways",
     "full": "uncompressed full text, read by the model's decoder",
     "base": "uncompressed full text, read by the untouched base in its chat template",
     "none": "no text",
@@ -32,6 +34,8 @@ FAMILIES = {
     "shuffled": "memory of another document",
 }
 
+#: Windows in memory of a collection, where the model does not say.
+_WINDOWS = 3
 #: Windows in memory, beside the document's own only.
 MANY = (4, 8, 16)
 
@@ -48,6 +52,7 @@ class Condition:
         ratio: Compression ratio of the memory, or the one whose number of positions is used; `None` if there is none.
         windows: Number of windows in memory, if it is fixed.
         by_base: Whether the untouched base model answers instead of the model.
+        ranker: How windows are found in the collection of all documents.
     """
 
     name: str
@@ -57,10 +62,11 @@ class Condition:
     ratio: int | None = None
     windows: int | None = None
     by_base: bool = False
+    ranker: Ranker | None = None
 
     def missing(self) -> str | None:
         """Return why this condition cannot be run on this machine, or `None`."""
-        if self.family.startswith("vector") and installed() is None:
+        if (self.family.startswith("vector") or self.ranker in ("vector", "fused")) and installed() is None:
             return f"{PACKAGE} is not installed: {INSTALL}"
         return None
 
@@ -112,6 +118,13 @@ def _all(model: RCCModel, ratios: Sequence[int], main: int) -> list[Condition]:
         among = partial(reading.beside_others, ratio=main, windows=windows)
         label = f"memory, ratio {main}, {windows} windows in all"
         found.append(Condition(f"windows-{windows}-r{main}", "windows", label, among, main, windows))
+    for ranker, title in RANKERS.items():
+        count = 1 if ranker == "right" else model.config.max_windows or _WINDOWS
+        found_by = partial(among_all, ratio=main, ranker=ranker, windows=count)
+        label = f"collection, ratio {main}, {title}, {count} in memory"
+        name = f"collection-{ranker}-{count}-r{main}"
+        if ranker not in ("memory", "both") or model.routing_head(main) is not None:
+            found.append(Condition(name, "collection", label, found_by, main, count, ranker=ranker))
     base = partial(reading.full_text, by_base=True)
     found += [
         Condition("full", "full", "full text, same decoder", reading.full_text),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from random import Random
+from typing import TypeVar, cast
 
 import torch
 
@@ -16,6 +17,8 @@ from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.model.windows import Window
 from rcc_integrations.training.data.sample import Sample
+
+_Made = TypeVar("_Made")
 
 #: Bytes of memories that are held from one condition to the next; others are compressed again.
 _HELD = 1 << 30
@@ -39,6 +42,7 @@ class Material:
         self._windows: dict[int, list[Window]] = {}
         self._memories: dict[int, list[Memory]] = {}
         self._room = _HELD
+        self._made: dict[Hashable, object] = {}
 
     @cached_property
     def base(self) -> RCCModel:
@@ -51,6 +55,17 @@ class Material:
     def embedder(self) -> Embedder:
         """The vector model."""
         return Embedder(self.model.device)
+
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """Return what a function makes, which is called once for a key.
+
+        Args:
+            key: What names it.
+            make: Makes it.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("_Made", self._made[key])
 
     def windows(self, number: int) -> list[Window]:
         """Return the windows of a document.

@@ -16,7 +16,7 @@ from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.rcc_model import RCCModel
 from rcc_integrations.reader.grounding import grounded_grammar
 from rcc_integrations.routing.passage import Passage
-from rcc_integrations.routing.word_router import Router
+from rcc_integrations.routing.word_router import WordRouter
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,14 @@ class Reading:
         windows: Windows in memory; 0 for uncompressed text.
         grammar: What the answer is held to; `None` for nothing.
         clear: Token ids of windows that are read as uncompressed text, between prefix and question.
+        rank: Where windows were found in a collection, the rank of the first that holds the answer, from 1.
     """
 
     prefix: Prefix
     windows: int = 0
     grammar: Grammar | None = None
     clear: tuple[int, ...] = ()
+    rank: int | None = None
 
 
 def memory(material: Material, number: int, *, ratio: int, int8: bool = False) -> list[Reading]:
@@ -71,7 +73,7 @@ def expanded(material: Material, number: int, *, ratio: int, most: int, held: bo
     """
     sample, memories = material.samples[number], material.memories(number, ratio)
     texts = [sample.text[window.start : window.end] for window in material.windows(number)]
-    router = Router(texts)
+    router = WordRouter(texts)
     grammar = grounded_grammar([Passage(sample.id, 0, sample.text)]) if held else None
     found = []
     for question in sample.questions:

@@ -79,6 +79,7 @@ def section(results: Results) -> str:
                 "By windows in memory; documents with as many of their own, or more, are left as they are:",
                 tables.by_windows(results, of),
             ),
+            ("All documents of the set in one collection:", tables.by_ranker(results, of)),
         )
         parts += [text for title, table in details if table for text in (title, table)]
     return "\n\n".join([*parts, *notes(results)])

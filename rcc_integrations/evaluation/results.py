@@ -102,6 +102,7 @@ def header(model: RCCModel, samples: Sequence[Sample], **settings: Any) -> dict[
         "version": __version__,
         "model": json.loads(json.dumps(dataclasses.asdict(model.config))),
         "weights": model.weights_id(),
+        **({"routing": [[head.id, head.mixture.tolist()] for head in heads]} if (heads := model.parts.routing) else {}),
         "dtype": str(model.decoder.dtype).removeprefix("torch."),
         "documents": len(samples),
         "texts": hashlib.blake2b(texts.encode(), digest_size=16).hexdigest(),

@@ -10,7 +10,7 @@ import numpy as np
 from rcc_integrations.evaluation.material import Material, read_clear
 from rcc_integrations.evaluation.reading import Reading
 from rcc_integrations.model.windows import Window, cut_windows
-from rcc_integrations.routing.word_router import Router
+from rcc_integrations.routing.word_router import WordRouter
 
 Ranking = Literal["bm25", "vector"]
 
@@ -67,7 +67,7 @@ def choose(pieces: Sequence[Window], scores: np.ndarray, room: int) -> list[int]
 
 def _ranker(material: Material, texts: Sequence[str], ranking: Ranking) -> Callable[[str], np.ndarray]:
     if ranking == "bm25":
-        return Router(texts).scores
+        return WordRouter(texts).scores
     embedder = material.embedder
     vectors = embedder.vectors(texts)
 

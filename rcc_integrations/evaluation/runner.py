@@ -127,6 +127,7 @@ def _run(
                 "tokens": len(generation.ids),
                 "positions": task.reading.prefix.length - opening + len(task.reading.clear),
                 "windows": task.reading.windows,
+                **({"rank": task.reading.rank} if condition.ranker is not None else {}),
             }
         report(len(predictions) + len(left_out))
     report(len(predictions) + len(left_out))

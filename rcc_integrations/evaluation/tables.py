@@ -84,6 +84,29 @@ def by_windows(results: Results, of: str) -> str:
     return markdown(head, rows)
 
 
+def by_ranker(results: Results, of: str) -> str:
+    """Return a table of what was found and answered in the collection of all documents; empty if that was not run."""
+    rows = []
+    for name in ordered(results):
+        record = results.conditions[name]
+        if record["family"] != "collection":
+            continue
+        made = [results.conditions[name]["predictions"][str(number)] for number, question in
+                enumerate(results.questions) if question["set"] == of
+                and str(number) in results.conditions[name]["predictions"]]  # fmt: skip
+        ranks = [each["rank"] for each in made if each.get("rank") is not None]
+        of_set = [row for row in judged(results, name) if row.set == of and row.answerable]
+        if summed := score(of_set):
+            recalls = [
+                f"{sum(rank <= most for rank in ranks) / len(ranks):.2f}" if ranks else "–" for most in (1, 3, 8)
+            ]
+            rows.append((record["label"], str(len(ranks)), *recalls, str(summed.questions), _count(summed, "exact"),
+                         f"{summed.f1:.3f}", _count(summed, "contains")))  # fmt: skip
+    head = ("windows found by", "with a known window", "recall @1", "@3", "@8", "questions", "exact match", "token F1",
+            "contains")  # fmt: skip
+    return markdown(head, rows) if rows else ""
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, all columns but the first set to the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]

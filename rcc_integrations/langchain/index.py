@@ -20,6 +20,7 @@ from rcc_integrations.errors import UnknownCollectionError
 from rcc_integrations.memory.records import DocumentRecord
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.reader.reader import RCCReader
+from rcc_integrations.routing.route import Routing
 
 
 class RCCDocumentIndex(DocumentIndex):
@@ -41,6 +42,7 @@ class RCCDocumentIndex(DocumentIndex):
         store: Folder of the store.
         reader: An open reader to share instead.
         k: Maximum number of windows that a search returns.
+        routing: Rank windows by `both` memory and words, by `memory`, or by `words` alone.
         model: Folder or hub id of an RCC model; the default model if not given.
         ratio: Compression ratio of a new collection; the model's default if not given.
     """
@@ -49,6 +51,7 @@ class RCCDocumentIndex(DocumentIndex):
     store: Path | None = None
     reader: Any = None
     k: int = 4
+    routing: Routing = "both"
     model: str | None = None
     ratio: int | None = None
 
@@ -135,7 +138,7 @@ class RCCDocumentIndex(DocumentIndex):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         try:
-            found = self.memory.search(self.collection, query, k or self.k)
+            found = self.memory.search(self.collection, query, k or self.k, routing=self.routing)
         except UnknownCollectionError:
             return []
         return [window_document(source) for source in found]

@@ -167,6 +167,7 @@ class RCCQueryEngine(BaseQueryEngine):
             "documents": None,
             "grounded": False,
             "expand": 0,
+            "vote": 0,
             "min_confidence": 0.0,
         }
         limit: dict[str, Any] = {name: self._given[name] for name in _GENERATION if name in self._given}
@@ -305,4 +306,4 @@ def _settings(settings: dict[str, Any], ask: Ask) -> dict[str, Any]:
     # Everything is in the words, and stays there.
     kept: dict[str, Any] = {name: settings[name] for name in _GENERATION if name in settings}
     return {**kept, "collection": None, "documents": None, "compress_over": None, "grounded": False,
-            "expand": 0, "min_confidence": 0.0}  # fmt: skip
+            "expand": 0, "vote": 0, "min_confidence": 0.0}  # fmt: skip

@@ -14,12 +14,14 @@ from rcc_integrations.errors import ConfigError
 from rcc_integrations.llamaindex.nodes import window_nodes
 from rcc_integrations.llamaindex.source import MemorySource
 from rcc_integrations.reader.answer import Source
+from rcc_integrations.routing.route import Routing
 
 
 class RCCMemoryRetriever(BaseRetriever):
-    """Returns the windows that match a query best by keywords (BM25), best first; no model is loaded.
+    """Returns the windows that match a query best, best first.
 
-    Scores are between 0 and 1: the part of the question's words, weighted by their rarity, that a window holds.
+    Scores are between 0 and 1: the probability that a window is the one asked for or, by words alone, the part of the
+    question's words, weighted by their rarity, that it holds.
 
     Args:
         index: The index.
@@ -27,6 +29,8 @@ class RCCMemoryRetriever(BaseRetriever):
         filters: Search only documents whose metadata matches.
         doc_ids: Search only these documents.
         node_ids: Search only these nodes.
+        routing: Rank windows by `both` memory and words, by `memory`, or by `words` alone, for which no model is
+            loaded.
         **kwargs: Arguments of `BaseRetriever`.
 
     Raises:
@@ -40,12 +44,13 @@ class RCCMemoryRetriever(BaseRetriever):
         filters: MetadataFilters | None = None,
         doc_ids: list[str] | None = None,
         node_ids: Sequence[str] | None = None,
+        routing: Routing = "both",
         **kwargs: Any,
     ) -> None:
         if not isinstance(similarity_top_k, int) or isinstance(similarity_top_k, bool) or similarity_top_k < 1:
             raise ConfigError(f"similarity_top_k must be a whole number of at least 1; it is {similarity_top_k!r}.")
         self._index, self._filters, self._doc_ids, self._node_ids = index, filters, doc_ids, node_ids
-        self.similarity_top_k = similarity_top_k
+        self.similarity_top_k, self.routing = similarity_top_k, routing
         super().__init__(**kwargs)
 
     def search(self, question: str) -> list[Source]:
@@ -56,7 +61,7 @@ class RCCMemoryRetriever(BaseRetriever):
         if chosen is not None and not chosen:
             return []
         reader, collection = self._index.reader, self._index.collection
-        return reader.search(collection, question, self.similarity_top_k, documents=chosen)
+        return reader.search(collection, question, self.similarity_top_k, documents=chosen, routing=self.routing)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return window_nodes(self.search(query_bundle.query_str))

@@ -62,7 +62,7 @@ class Expiry:
 
     @classmethod
     def from_json(cls, value: JSON) -> Expiry:
-        """Read what `to_json` gave.
+        """Read the output of `to_json`.
 
         Raises:
             CorruptBlobError: It is something else.

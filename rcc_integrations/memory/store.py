@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rcc_integrations.errors import (
     ConfigError,
     CorruptBlobError,
+    StoreFormatError,
     UnknownCollectionError,
     UnknownDocumentError,
 )
@@ -199,7 +201,7 @@ class MemoryStore:
         """Say when a collection is gone by itself; None for never. Its content and revision stay.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.write() as rows:
@@ -240,7 +242,7 @@ class MemoryStore:
         """Return the bytes of a collection's memories on disk; those that it shares with others count in full.
 
         Raises:
-            UnknownCollectionError: There is none of this name.
+            UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
         with self._index.read() as rows:
@@ -262,7 +264,23 @@ class MemoryStore:
             rows.delete(ledger.NAME + name)
             rows.delete(ledger.COLLECTION + record.uid)
         self._contents.sweep(blobs, texts)
+        shutil.rmtree(self.routing_folder(record.uid), ignore_errors=True)
         return record
+
+    def routing_folder(self, uid: str) -> Path:
+        """Return where the routing index of a collection is, derived data that may be missing.
+
+        Args:
+            uid: The collection's uid.
+
+        Raises:
+            StoreFormatError: A link stands in its place, which is not followed.
+        """
+        folder = self.path / "routing" / uid
+        for place in (folder.parent, folder):
+            if place.is_symlink():
+                raise StoreFormatError(f"{place} is a link, which is not followed: remove it.")
+        return folder
 
     # Documents
 

@@ -20,8 +20,10 @@ from rcc_integrations.model.adapters import Adapter
 from rcc_integrations.model.cache import attention_reach
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.folder import check_files, check_finite
+from rcc_integrations.model.memory_spec import MemorySpec
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.routing_head import RoutingHead, load_heads, save_heads
 from rcc_integrations.model.runtime import Runtime, apply_template, load_base, load_tokenizer, quiet
 
 #: The model that comes with the package: RCC-SmolLM2-135M.
@@ -82,6 +84,7 @@ def load(
         encoder_base=encoder_base,
         named_base=not (folder / "base").is_dir(),
         base_digest=base_digest,
+        routing=_routing(folder, config, model),
     )
 
 
@@ -150,6 +153,7 @@ def save(folder: Path, config: RCCConfig, parts: Parts) -> None:
     tensors = {name: tensor.detach().contiguous() for name, tensor in parts.projections.state_dict().items()}
     if tensors:
         save_file(tensors, fresh / "projections.safetensors")
+    save_heads(fresh, parts.routing)
     with quiet():
         if parts.encoder_base is not None:
             parts.encoder_base.save_pretrained(fresh / "encoder_base")
@@ -216,6 +220,12 @@ def _projections(config: RCCConfig, model: PreTrainedModel, path: Path | None) -
             raise ModelError(f"{path} does not hold the projections of this model: {error}") from error
         check_finite(projections.state_dict(), str(path))
     return projections.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
+
+
+def _routing(folder: Path, config: RCCConfig, model: PreTrainedModel) -> tuple[RoutingHead, ...]:
+    settings = model.config.get_text_config(decoder=True)
+    spec = MemorySpec.of(config, int(settings.num_hidden_layers), model.config)
+    return tuple(head.to(model.device) for head in load_heads(folder, spec))
 
 
 def _chat_layout(tokenizer: Any) -> dict[str, str]:

@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from rcc_integrations.model.adapters import Adapter
 from rcc_integrations.model.fingerprint import weights_digest
 from rcc_integrations.model.projection import LevelProjections
+from rcc_integrations.model.routing_head import RoutingHead
+from rcc_integrations.model.slots import SlotLayout
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class Parts:
         encoder_base: A causal LM of its own below the encoder, as in released checkpoints.
         named_base: Whether the base can be loaded again by the name in the settings.
         base_digest: Hash over the base's weights, if known without reading them.
+        routing: Routing heads, for memories of several layouts; no part of the digest, as no memory depends on them.
     """
 
     tokenizer: Any
@@ -43,11 +46,17 @@ class Parts:
     encoder_base: PreTrainedModel | None = None
     named_base: bool = True
     base_digest: str | None = None
+    routing: tuple[RoutingHead, ...] = ()
 
     @cached_property
     def encoder(self) -> nn.Module:
         """The body that reads windows."""
         return self.make_encoder()
+
+    def routing_head(self, layout: SlotLayout) -> RoutingHead | None:
+        """Return the routing head for memories of a layout, the one that reads most of their levels, if any does."""
+        fitting = [head for head in self.routing if head.fits(layout)]
+        return max(fitting, key=lambda head: len(head.levels), default=None)
 
     @property
     def end_ids(self) -> list[int]:

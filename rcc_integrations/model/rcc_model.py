@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -28,6 +29,8 @@ from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.model.parts import Parts
 from rcc_integrations.model.prefix import Prefix
 from rcc_integrations.model.prefix_builder import PrefixBuilder
+from rcc_integrations.model.question_states import question_states
+from rcc_integrations.model.routing_head import RoutingHead
 from rcc_integrations.model.slots import SlotLayout
 from rcc_integrations.model.tokens import Tokens
 from rcc_integrations.model.windows import Window
@@ -275,6 +278,26 @@ class RCCModel(nn.Module):
     def inject(self, states: torch.Tensor, ratio: int) -> Memory:
         """Turn encoder states of shape (levels, batch, entries, hidden) into memories with the batch as first axis."""
         return self._compressor.inject(states, ratio)
+
+    def routing_head(self, ratio: int) -> RoutingHead | None:
+        """Return what finds windows by their memories at a ratio; `None` if the model has nothing that does."""
+        return self.parts.routing_head(self.layout(ratio))
+
+    def question_codes(self, question: str, head: RoutingHead) -> tuple[np.ndarray, np.ndarray]:
+        """Return a question as it is compared with the codes of windows.
+
+        The decoder reads the question without memory, as far as the highest layer that the routing head looks at.
+
+        Args:
+            question: The question; of a long one the end.
+            head: A routing head of this model.
+
+        Returns:
+            Codes of shape (tokens, width) and weights of shape (tokens,), float32, as `QuestionCodes` has them.
+        """
+        with self._lock, torch.no_grad():
+            (states,) = question_states(self.decoder, self.tokens, [question], head.question_levels)
+            return head.asked(states)
 
     def text_prefix(self) -> Prefix:
         """Return the keys and values of the uncompressed text before every memory."""

@@ -42,13 +42,14 @@ class Tokens:
         return tuple(self.ids(self._config.prefix_text, special=True))
 
     @cached_property
-    def _template(self) -> tuple[list[int], list[int]]:
+    def template(self) -> tuple[list[int], list[int]]:
+        """The token ids in front of a question and behind it."""
         before, after = self._config.question_template.split("{question}")
         return self.ids(before, special=True), self.ids(after, special=True)
 
     def question(self, question: str) -> list[int]:
         """Return the token ids of a question in its template; special tokens in it are treated as plain text."""
-        before, after = self._template
+        before, after = self.template
         return [*before, *self.ids(question), *after]
 
     def cut(self, text: str) -> list[Window]:

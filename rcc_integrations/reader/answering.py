@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rcc_integrations.errors import BlobsMissingError, BudgetError
@@ -19,9 +20,11 @@ from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.prompt import Prompt, build_prompt
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.scratch import Scratch
-from rcc_integrations.reader.selection import SelectedWindows, WindowSelector
+from rcc_integrations.reader.selection import SelectedWindows, WindowSelector, single_windows
+from rcc_integrations.reader.window_ranker import WindowRanker
 
 if TYPE_CHECKING:
+    from rcc_integrations.model.generation import Generation
     from rcc_integrations.model.prefix import Prefix
     from rcc_integrations.model.rcc_model import RCCModel
 
@@ -38,6 +41,7 @@ class AnswerEngine:
         collections: The collections in RAM.
         prefixes: The prefixes in RAM.
         scratch: Memory of prompts.
+        ranker: Scores windows for a question.
     """
 
     def __init__(
@@ -47,9 +51,10 @@ class AnswerEngine:
         collections: CollectionCache,
         prefixes: PrefixCache,
         scratch: Scratch,
+        ranker: WindowRanker,
     ) -> None:
         self._store, self._model, self._prefixes = store, model, prefixes
-        self._selector = WindowSelector(collections, scratch)
+        self._selector = WindowSelector(collections, scratch, ranker)
 
     def prepare(self, request: Request) -> Prepared:
         """Choose a request's windows and bring their memories into a prefix."""
@@ -71,8 +76,10 @@ class AnswerEngine:
             routed = time.perf_counter()
             try:
                 with observed([request.on_step], "load") as (counts,):
-                    prefix = self._prefix(selections, prompt.before)
-                    counts["memory_slots"] = prefix.slots
+                    singles = single_windows(selections, request.vote)
+                    prefixes = [self._prefix([each], prompt.before) for each in singles]
+                    prefix = prefixes[0] if prefixes else self._prefix(selections, prompt.before)
+                    counts["memory_slots"] = sum(each.slots for each in prefixes or [prefix])
                     counts["source_tokens"] = sum(window.tokens for each in selections for window in each.windows)
                 clear = [token for each in selections for text in each.texts for token in model.token_ids(text)]
                 break
@@ -80,15 +87,12 @@ class AnswerEngine:
                 # A collection changed after it was looked at.
                 if attempt == _TRIES - 1 or not any(self._changed(each) for each in selections):
                     raise
+        ids = (*clear, *prompt.after)
+        seconds = {"route_seconds": routed - begun, "load_seconds": time.perf_counter() - routed}
+        voters = tuple(Prepared(request, ids, own, started, (single,), **seconds)
+                       for single, own in zip(singles, prefixes, strict=True))  # fmt: skip
         return Prepared(
-            request,
-            (*clear, *prompt.after),
-            prefix,
-            started,
-            tuple(selections),
-            clear_tokens=len(clear),
-            route_seconds=routed - begun,
-            load_seconds=time.perf_counter() - routed,
+            request, ids, prefix, started, tuple(selections), clear_tokens=len(clear), voters=voters, **seconds
         )
 
     def cover(self, request: Request) -> list[Request]:
@@ -113,36 +117,59 @@ class AnswerEngine:
             emit: Called with (row, piece) whenever text of a row is certain.
             cancel: An event for each row; the row ends soon after it is set.
         """
+        rows = [(number, row) for number, each in enumerate(prepared) for row in each.rows]
         first: dict[int, float] = {}
 
         def note(row: int, piece: str) -> None:
-            first.setdefault(row, time.perf_counter())
+            number = rows[row][0]
+            first.setdefault(number, time.perf_counter())
             # What may be withdrawn is not emitted before the answer is whole.
-            if emit is not None and not prepared[row].request.min_confidence:
-                emit(row, piece)
+            if emit is not None and not _withheld(prepared[number]):
+                emit(number, piece)
 
         model = self._model()
         with observed([each.request.on_step for each in prepared], "generate") as counts:
             generations = model.generate(
-                [each.prefix for each in prepared],
-                [each.ids for each in prepared],
+                [row.prefix for _, row in rows],
+                [row.ids for _, row in rows],
                 prepared[0].request.options,
-                grammars=[each.grammar for each in prepared],
+                grammars=[row.grammar for _, row in rows],
                 plain=not prepared[0].selections,
                 emit=note,
-                cancel=cancel,
+                cancel=None if cancel is None else [cancel[number] for number, _ in rows],
             )
-            for each, generation, counted in zip(prepared, generations, counts, strict=True):
-                counted.update(question_tokens=each.question_tokens, answer_tokens=len(generation.ids))
+            for each, counted in zip(prepared, counts, strict=True):
+                counted.update(question_tokens=each.question_tokens, answer_tokens=0)
+            for (number, _), generation in zip(rows, generations, strict=True):
+                counts[number]["answer_tokens"] += len(generation.ids)
         now = time.perf_counter()
-        answers = []
-        for row, (each, generation) in enumerate(zip(prepared, generations, strict=True)):
-            judged = each.selections and each.request.grammar is None
-            confidence = model.confidence(generation) if judged else None
-            answers.append(build_answer(each, generation, confidence, first.get(row, now)))
-            if emit is not None and each.request.min_confidence and answers[row].text:
-                emit(row, answers[row].text)
+        answers: list[Answer] = []
+        for number, each in enumerate(prepared):
+            own = [(row, generation) for (of, row), generation in zip(rows, generations, strict=True) if of == number]
+            answers.append(self._answer(each, own, first.get(number, now)))
+            if emit is not None and _withheld(each) and answers[number].text:
+                emit(number, answers[number].text)
         return answers
+
+    def _answer(self, prepared: Prepared, own: Sequence[tuple[Prepared, Generation]], first_token: float) -> Answer:
+        """Return the answer of a request; of several voters', the one that decoder and router are surest of."""
+        judged = prepared.selections and prepared.request.grammar is None
+        confidences = [self._model().confidence(generation) if judged else None for _, generation in own]
+        if not prepared.voters:
+            return build_answer(prepared, own[0][1], confidences[0], first_token)
+        sure = [(confidence or 0.0) * row.router_score for (row, _), confidence in zip(own, confidences, strict=True)]
+        best = max(range(len(own)), key=lambda number: sure[number])
+        answer = build_answer(own[best][0], own[best][1], confidences[best], first_token)
+        others = [source for source in prepared.sources if source not in answer.sources]
+        windows = [window for row, _ in own for each in row.selections for window in each.windows]
+        usage = replace(
+            answer.usage,
+            memory_slots=sum(row.prefix.slots for row, _ in own),
+            answer_tokens=sum(len(generation.ids) for _, generation in own),
+            windows=len(windows),
+            source_tokens=sum(window.tokens for window in windows),
+        )
+        return replace(answer, usage=usage, sources=(*answer.sources, *others)[: prepared.request.sources])
 
     def count(self, request: Request, texts: Mapping[str, Mapping[str, str]], ratio: int | None = None) -> int:
         """Return how many positions a request would take in front of its answer; nothing is loaded or stored.
@@ -203,3 +230,8 @@ class AnswerEngine:
             prefix = load_prefix(first[0], self._model(), first[1], ratio_of(record), before, others)
             self._prefixes.put(key, prefix)
         return prefix
+
+
+def _withheld(prepared: Prepared) -> bool:
+    """Return whether an answer is emitted as a whole, because it may be withdrawn until then."""
+    return bool(prepared.request.min_confidence or prepared.voters)

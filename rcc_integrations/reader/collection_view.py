@@ -17,7 +17,7 @@ from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Sn
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.routing.passage import Passage
-from rcc_integrations.routing.word_router import Route, Router
+from rcc_integrations.routing.word_router import WordRouter
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -54,9 +54,19 @@ class CollectionView:
             self._ranges[document.id] = range(first, len(self.windows))
 
     @cached_property
-    def router(self) -> Router:
-        """The router over all windows."""
-        return Router(self._texts)
+    def words(self) -> WordRouter:
+        """The router over the words of all windows."""
+        return WordRouter(self._texts)
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The number of the document of every window, ascending, shape (windows,)."""
+        return np.repeat(np.arange(len(self._ranges)), [len(numbers) for numbers in self._ranges.values()])
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots of every window."""
+        return [window.slots for window in self.windows]
 
     def numbers(self, documents: Iterable[str] | None = None) -> Sequence[int]:
         """Return the numbers of all windows, or of those of some documents.
@@ -72,16 +82,6 @@ class CollectionView:
                 raise UnknownDocumentError(document, self.record.name, list(self._ranges))
             chosen += self._ranges[document]
         return sorted(chosen)
-
-    def route(self, question: str, numbers: Sequence[int], room: int, most: int | None) -> Route:
-        """Choose among some windows; see `Router.route`."""
-        return self.router.route(question, numbers, [window.slots for window in self.windows], room, most)
-
-    def search(self, query: str, k: int, documents: Iterable[str] | None = None) -> list[Source]:
-        """Return the windows that share most with a query, best first; those that share nothing are left out."""
-        scores, ceiling = self.router.scores(query), self.router.ceiling(query)
-        best = sorted((n for n in self.numbers(documents) if scores[n] > 0), key=lambda number: -scores[number])
-        return [self.source(number, float(scores[number]), ceiling) for number in best[: max(k, 0)]]
 
     def passages(self, numbers: Sequence[int], scores: Sequence[float] | np.ndarray) -> list[Passage]:
         """Return the texts of some windows, those that follow one another in a document as one.

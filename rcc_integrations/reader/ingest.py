@@ -77,6 +77,7 @@ class Ingester:
         collection: The collection's record.
         ratio: Its compression ratio.
         on_progress: Callback invoked after every batch and document.
+        on_windows: Callback invoked with the windows of documents that became visible.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Ingester:
         collection: CollectionRecord,
         ratio: int,
         on_progress: Callable[[Progress], None] | None = None,
+        on_windows: Callable[[Sequence[WindowRecord]], None] | None = None,
     ) -> None:
+        self._on_windows = on_windows
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
         self._known: dict[str, DocumentRecord] = {}
@@ -155,10 +158,11 @@ class Ingester:
         jobs, self._jobs = self._jobs, []
         if jobs:
             self._compress(jobs)
-        for job in jobs:
-            self._put(job)
+        put = [window for job in jobs for window in self._put(job)]
+        if put and self._on_windows is not None:
+            self._on_windows(put)
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: _Job) -> list[WindowRecord]:
         document = job.document
         records = [
             WindowRecord(
@@ -185,6 +189,7 @@ class Ingester:
                 self._compress([job])
         (self.report.replaced if document.id in self._known else self.report.added).append(document.id)
         self._tell(document.id)
+        return records
 
     def _compress(self, jobs: Iterable[_Job]) -> None:
         """Compress those windows that are not stored; what is done is durable batch by batch."""

@@ -30,6 +30,7 @@ class Prepared:
         clear_tokens: How many of the ids belong to windows inserted as text.
         route_seconds: How long choosing windows took.
         load_seconds: How long building the prefix took.
+        voters: The same request over single windows, if the best of their answers is to be taken.
     """
 
     request: Request
@@ -40,6 +41,17 @@ class Prepared:
     clear_tokens: int = 0
     route_seconds: float = 0.0
     load_seconds: float = 0.0
+    voters: tuple[Prepared, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Prepared, ...]:
+        """What is generated for it."""
+        return self.voters or (self,)
+
+    @property
+    def router_score(self) -> float:
+        """The score of its best window."""
+        return max(float(each.route.scores[number]) for each in self.selections for number in each.route.chosen)
 
     @property
     def kind(self) -> Hashable:
@@ -68,7 +80,7 @@ class Prepared:
         """The windows that fit the question best, as many as were asked for."""
         most = self.request.sources
         return tuple(
-            each.view.source(number, float(each.route.scores[number]), each.view.router.ceiling(self.request.question))
+            each.view.source(number, float(each.route.scores[number]), each.route.ceiling())
             for each in self.selections
             for number in each.route.ranked[:most]
         )[:most]

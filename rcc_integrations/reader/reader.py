@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rcc_integrations.document import Document
 from rcc_integrations.errors import (
+    BlobsMissingError,
     EmptyCollectionError,
     FingerprintMismatchError,
     RCCError,
+    StoreError,
     UnknownCollectionError,
 )
 from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.expiry import Expiry
-from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
+from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
 from rcc_integrations.memory.report import VerifyReport
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer, Source
@@ -32,9 +36,12 @@ from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.progress import Progress, progress_bar
 from rcc_integrations.reader.repair import repair_documents
 from rcc_integrations.reader.request import Request
+from rcc_integrations.reader.routing_indices import RoutingIndices
 from rcc_integrations.reader.scratch import Scratch
 from rcc_integrations.reader.sources import Readable, as_sources
 from rcc_integrations.reader.ticket import Ticket
+from rcc_integrations.reader.window_ranker import WindowRanker
+from rcc_integrations.routing.route import Routing
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -66,7 +73,11 @@ class RCCReader:
         self._collections = CollectionCache(store)
         self._prefixes = PrefixCache(prefix_cache_bytes)
         self.scratch = Scratch(lambda: self.model)
-        self._engine = AnswerEngine(store, lambda: self.model, self._collections, self._prefixes, self.scratch)
+        self._indices = RoutingIndices(lambda: self.model)
+        self._ranker = WindowRanker(self._indices, lambda: self.model)
+        self._engine = AnswerEngine(
+            store, lambda: self.model, self._collections, self._prefixes, self.scratch, self._ranker
+        )
         self._batcher = Batcher(self._engine)
         self.closed = False
         #: Arguments of `open` that make the same reader in another process; `None` if there are none.
@@ -219,7 +230,8 @@ class RCCReader:
             return self.model
 
         with progress_bar(show_progress, on_progress) as tell:
-            report = Ingester(self.store, model, record, made_at, tell).add(sources, skip=skip_unreadable)
+            ingester = Ingester(self.store, model, record, made_at, tell, partial(self._index, record))
+            report = ingester.add(sources, skip=skip_unreadable)
         if expiry is not None:
             self.store.set_expiry(collection, expiry.renewed())
         return report
@@ -233,10 +245,10 @@ class RCCReader:
             collection: Its name.
             ratio: Its compression ratio; the model's own if not given.
             storage: How it stores memories: `int8` (if not given), `bfloat16` or `float32`.
-            untrained: Allow a ratio that the model has no adapter for.
+            untrained: Allow a ratio for which the model has no trained adapter.
 
         Raises:
-            ConfigError: An argument cannot be used.
+            ConfigError: An argument is invalid.
             FingerprintMismatchError: There is one that another model made.
         """
         ratio = self.model.check_ratio(ratio, untrained=untrained)
@@ -335,7 +347,9 @@ class RCCReader:
             **options: `documents` (answer only from these ids), `max_windows` (maximum number of windows in memory; the
                 model's own setting if not given), `sources` (how many to return; 3), `grammar`, `grounded` (restrict
                 the answer to verbatim spans of the texts in memory), `expand` (how many of the best windows to insert
-                as uncompressed text), `min_confidence` (abstain with `not stated` below it), and the fields of
+                as uncompressed text), `routing` (choose windows by `both` memory and words, by `memory` or by `words`),
+                `vote` (answer from each of this many windows alone and return the answer with the highest confidence),
+                `min_confidence` (abstain with `not stated` below it), and the fields of
                 `GenerationOptions`: `max_new_tokens`, `temperature`, `stop`, `seed`, ….
 
         Raises:
@@ -436,20 +450,51 @@ class RCCReader:
         return self._engine.cover(request)
 
     def search(
-        self, collection: str, query: str, k: int = 5, *, documents: Iterable[str] | None = None
+        self,
+        collection: str,
+        query: str,
+        k: int = 5,
+        *,
+        documents: Iterable[str] | None = None,
+        routing: Routing = "both",
     ) -> list[Source]:
-        """Return the windows that match a query best by keywords (BM25), best first. No model is loaded.
+        """Return the windows that match a query best, best first.
 
         Args:
             collection: Name of the collection.
             query: The query.
-            k: Maximum number of windows; windows that share no word with the query are never returned.
+            k: Maximum number of windows.
             documents: Search only these.
+            routing: Rank windows by `both` memory and words, by `memory`, or by `words` alone. With `words` no model is
+                loaded, and windows that share no word with the query are not returned.
+
+        Returns:
+            Windows with their scores: the probability that a window is the one asked for, or BM25 with `words`.
 
         Raises:
+            ConfigError: `routing` is unknown, or the model cannot find windows by memory.
+            FingerprintMismatchError: The collection was made by another model.
             UnknownCollectionError: There is no such collection.
         """
-        return self._collections.get(collection).search(query, k, documents)
+        view = self._collections.get(collection)
+        numbers = view.numbers(documents)
+        if not query.strip() or not view.windows:
+            return []
+        if routing != "words":
+            check_fingerprint(view.record, self.model)
+        scorer = self._ranker.scorer(view, query, numbers, routing)
+        scores, ceiling = scorer.scores(), scorer.ceiling()
+        ranked = sorted((number for number in numbers if scores[number] > 0), key=lambda number: -scores[number])
+        return [view.source(number, float(scores[number]), ceiling) for number in ranked[: max(k, 0)]]
+
+    def _index(self, record: CollectionRecord, windows: Sequence[WindowRecord]) -> None:
+        """Add windows to a collection's routing index; without it the documents are there all the same."""
+        try:
+            self._indices.complete(self.store, record, windows)
+        except BlobsMissingError:
+            pass  # removed again meanwhile
+        except StoreError as error:
+            warnings.warn(f"{error} It is completed when the collection is next asked.", stacklevel=2)
 
     def _find(self, collection: str) -> CollectionRecord | None:
         try:

@@ -9,9 +9,10 @@ from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.reader.observer import StepCallback
 from rcc_integrations.reader.prompt import Turn, merged
+from rcc_integrations.routing.route import ROUTINGS, Routing
 
 #: Options of `RCCReader.ask` that are a request's own.
-_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence")
+_OWN = ("grammar", "sources", "grounded", "expand", "min_confidence", "routing", "vote")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ class Request:
         grounded: Restrict the answer to a verbatim span of the texts in memory, a list of such spans, or `not stated`.
         expand: How many of the windows that match the question best are inserted as uncompressed text instead.
         min_confidence: Abstain (`not stated`) if the answer's confidence is below this.
+        routing: How windows are chosen: by `both` memory and words, by `memory`, or by `words` alone.
+        vote: How many of the best windows are each answered from alone, in one batch; the answer whose confidence
+            times the router's score is highest is returned. 0 reads the windows together.
         on_step: Callback invoked when each step starts and ends, in the thread that does the work.
 
     Raises:
-        ConfigError: The question is empty, `sources` or `expand` is negative or not a whole number, `min_confidence` is
-            not a number from 0 to 1, or `grounded` or `min_confidence` is combined with a grammar or used without a
-            collection.
+        ConfigError: The question is empty, `sources`, `expand` or `vote` is negative or not a whole number,
+            `min_confidence` is not a number from 0 to 1, `routing` is unknown, or `grounded`, `min_confidence` or
+            `vote` is combined with a grammar or used without a collection.
     """
 
     question: str
@@ -72,18 +76,27 @@ class Request:
     grounded: bool = False
     expand: int = 0
     min_confidence: float = 0.0
+    routing: Routing = "both"
+    vote: int = 0
     on_step: StepCallback | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.turns is None and (not isinstance(self.question, str) or not self.question.strip()):
             raise ConfigError(f"The question is empty: {self.question!r}.")
-        for name, count in (("sources", self.sources), ("expand", self.expand)):
+        for name, count in (("sources", self.sources), ("expand", self.expand), ("vote", self.vote)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 raise ConfigError(f"{name} must be a whole number of at least 0; it is {count!r}.")
         least = self.min_confidence
         if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least <= 1:
             raise ConfigError(f"min_confidence must be a number from 0 to 1; it is {least!r}.")
+        if self.routing not in ROUTINGS:
+            raise ConfigError(f"routing must be one of {', '.join(ROUTINGS)}; it is {self.routing!r}.")
         free = self.grammar is None and bool(self.parts)
+        if self.vote and (self.expand or not free):
+            raise ConfigError(
+                "vote compares answers from single windows by their confidence: it needs a collection, and goes "
+                "without a grammar and expand."
+            )
         if self.grounded and not free:
             raise ConfigError(
                 "A grounded answer is held to the texts in memory: it needs a collection, and takes no grammar beside."

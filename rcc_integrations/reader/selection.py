@@ -13,7 +13,8 @@ from rcc_integrations.reader.collection_view import CollectionCache, CollectionV
 from rcc_integrations.reader.compatibility import check_fingerprint
 from rcc_integrations.reader.request import Part, Request
 from rcc_integrations.reader.scratch import Scratch
-from rcc_integrations.routing.word_router import Route
+from rcc_integrations.reader.window_ranker import WindowRanker
+from rcc_integrations.routing.route import Route, choose_windows
 
 if TYPE_CHECKING:
     from rcc_integrations.model.rcc_model import RCCModel
@@ -50,10 +51,11 @@ class WindowSelector:
     Args:
         collections: The collections in RAM.
         scratch: Memory of prompts.
+        ranker: Scores windows for a question.
     """
 
-    def __init__(self, collections: CollectionCache, scratch: Scratch) -> None:
-        self._collections, self._scratch = collections, scratch
+    def __init__(self, collections: CollectionCache, scratch: Scratch, ranker: WindowRanker) -> None:
+        self._collections, self._scratch, self._ranker = collections, scratch, ranker
 
     def select(
         self,
@@ -89,8 +91,10 @@ class WindowSelector:
                     f"Collections {selections[0].view.record.name!r} and {part.collection!r} were made at different "
                     "ratios; memories of the two cannot stand beside one another."
                 )
-            limit = part.max_windows or model.config.max_windows
-            route = view.route(request.question, _candidates(part, view), room, limit)
+            limit = request.vote or part.max_windows or model.config.max_windows
+            numbers = _candidates(part, view)
+            scorer = self._ranker.scorer(view, request.question, numbers, request.routing)
+            route = choose_windows(scorer, numbers, view.slots, room, limit)
             if not route.chosen and must_fit:
                 raise ConfigError(
                     f"No window of {part.collection!r} fits into the {room} positions beside this question."
@@ -146,6 +150,24 @@ def expand_best(selections: Sequence[SelectedWindows], count: int) -> list[Selec
     best = {(part, number) for _, part, _, number in ranked[:count]}
     return [replace(each, expanded=frozenset(number for number in each.route.chosen if (part, number) in best))
             for part, each in enumerate(selections)]  # fmt: skip
+
+
+def single_windows(selections: Sequence[SelectedWindows], count: int) -> list[SelectedWindows]:
+    """Return the windows that match a question best, each alone, best first.
+
+    Args:
+        selections: The windows of each part.
+        count: The most windows.
+    """
+    if not count:
+        return []  # windows are ranked only where a rank is asked for
+    ranked = sorted(
+        (-float(each.route.scores[number]), part, number)
+        for part, each in enumerate(selections)
+        for number in each.route.chosen
+    )
+    return [replace(selections[part], route=replace(selections[part].route, chosen=(number,)))
+            for _, part, number in ranked[:count]]  # fmt: skip
 
 
 def _candidates(part: Part, view: CollectionView) -> Sequence[int]:

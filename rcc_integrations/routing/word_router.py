@@ -1,13 +1,11 @@
-"""The router: which windows of a collection become the prefix."""
+"""`WordRouter`: which windows share most words with a question."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 
 import bm25s
 import numpy as np
@@ -18,30 +16,7 @@ WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_
 _STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
-@dataclass(frozen=True)
-class Route:
-    """Windows for a question.
-
-    Args:
-        chosen: Numbers of the windows that go into the prefix, ascending.
-        score: Returns the score of every window that there is; asked when it is first needed.
-    """
-
-    chosen: tuple[int, ...]
-    score: Callable[[], np.ndarray]
-
-    @cached_property
-    def scores(self) -> np.ndarray:
-        """The score of every window that there is."""
-        return self.score()
-
-    @cached_property
-    def ranked(self) -> tuple[int, ...]:
-        """The chosen numbers, best first."""
-        return tuple(sorted(self.chosen, key=lambda number: -self.scores[number]))
-
-
-class Router:
+class WordRouter:
     """Ranks windows by the words that they share with a question (BM25, computed by bm25s).
 
     Args:
@@ -75,32 +50,6 @@ class Router:
     def _known(self, word: str) -> int:
         """Return how many texts hold a word."""
         return self._frequencies.get(word, 0)
-
-    def route(
-        self, question: str, numbers: Sequence[int], slots: Sequence[int], room: int, most: int | None = None
-    ) -> Route:
-        """Choose windows for a question: all of them if they fit, otherwise the best ones that fit.
-
-        Windows that share no word with the question follow in document order, so that the space is used.
-
-        Args:
-            question: The question.
-            numbers: Windows to choose from, ascending.
-            slots: Slots of every window that there is.
-            room: The most slots.
-            most: The most windows; `None` for no limit.
-        """
-        everything = Route(tuple(numbers), lambda: self.scores(question))
-        if sum(slots[number] for number in numbers) <= room and (most is None or len(numbers) <= most):
-            return everything
-        chosen: list[int] = []
-        for number in everything.ranked:
-            if len(chosen) == most:
-                break
-            if slots[number] <= room:
-                chosen.append(number)
-                room -= slots[number]
-        return Route(tuple(sorted(chosen)), lambda: everything.scores)
 
 
 def _words(text: str) -> list[str]:

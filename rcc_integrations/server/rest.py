@@ -15,6 +15,7 @@ from starlette.responses import Response
 from rcc_integrations.chat.followup import next_request
 from rcc_integrations.memory.expiry import parse_ttl
 from rcc_integrations.reader.answer import Answer
+from rcc_integrations.routing.route import Routing
 from rcc_integrations.server.engine import while_connected
 from rcc_integrations.server.openai.schema import Strict
 from rcc_integrations.server.service import Service
@@ -41,6 +42,8 @@ class Question(Strict):
     max_new_tokens: int = Field(default=128, ge=1)
     sources: int = Field(default=3, ge=0, le=50)
     expand: int = Field(default=0, ge=0)
+    routing: Routing = "both"
+    vote: int = Field(default=0, ge=0)
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     temperature: float = Field(default=0.0, ge=0)
     seed: int | None = None
@@ -69,6 +72,7 @@ class SearchQuery(Strict):
     query: str
     k: int = Field(default=5, ge=1, le=100)
     documents: list[str] | None = None
+    routing: Routing = "both"
 
 
 def router(service: Service) -> APIRouter:
@@ -118,7 +122,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.delete("/collections/{name}", status_code=204)
     def drop_collection(name: str) -> None:
-        """Remove a collection with all its documents."""
+        """Remove a collection and all its documents."""
         reader.drop(name)
 
     @routes.get("/collections/{name}/document")
@@ -172,8 +176,8 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/collections/{name}/search")
     def search(name: str, search: SearchQuery) -> dict[str, Any]:
-        """Return the windows that share most words with a query."""
-        return service.search(name, search.query, search.k, search.documents)
+        """Return the windows that match a query best."""
+        return service.search(name, search.query, search.k, search.documents, search.routing)
 
     @routes.post("/collections/{name}/ask", response_model=None)
     async def ask(name: str, body: Question, http: Request) -> Response | dict[str, Any]:

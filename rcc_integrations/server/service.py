@@ -14,6 +14,7 @@ from rcc_integrations.document import Document
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.reader import RCCReader
+from rcc_integrations.routing.route import Routing
 from rcc_integrations.server.engine import Engine
 from rcc_integrations.server.job import Job
 from rcc_integrations.server.jobs import Jobs
@@ -90,7 +91,7 @@ class Service:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            UnknownDocumentError: It has no such document.
+            UnknownDocumentError: The collection has no such document.
         """
         record = self.reader.store.document(name, id)
         windows = [[window.start, window.end] for window in record.windows]
@@ -98,13 +99,20 @@ class Service:
             "collection": name, "text": self.reader.store.text(record.text_key), "spans": windows,
         }  # fmt: skip
 
-    def search(self, name: str, query: str, k: int = 5, documents: Iterable[str] | None = None) -> dict[str, Any]:
-        """Return the windows that share most words with a query.
+    def search(
+        self,
+        name: str,
+        query: str,
+        k: int = 5,
+        documents: Iterable[str] | None = None,
+        routing: Routing = "both",
+    ) -> dict[str, Any]:
+        """Return the windows that match a query best.
 
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        found = self.reader.search(name, query, k, documents=documents)
+        found = self.reader.search(name, query, k, documents=documents, routing=routing)
         return {"collection": name, "query": query, "sources": [asdict(source) for source in found]}
 
     def add_text(self, name: str, id: str, text: str, ttl: float | None = None) -> Job:

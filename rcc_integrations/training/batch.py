@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -40,6 +41,7 @@ class Batch:
         own: For each text, the numbers of its own windows.
         asked: For each text, its questions.
         ratio: Compression ratio of all, or `CLEAR`.
+        frozen: The numbers of the windows that are compressed without gradients: those of no text that is asked about.
     """
 
     windows: list[list[int]]
@@ -47,6 +49,7 @@ class Batch:
     own: list[list[int]]
     asked: list[list[Asked]]
     ratio: int
+    frozen: frozenset[int] = frozenset()
 
     @property
     def tokens(self) -> int:
@@ -135,6 +138,21 @@ def _place(question: Question, lowered: str) -> tuple[int, int] | None:
     return next(((at, at + length) for at, length in found if at >= 0), None)
 
 
+@dataclass(frozen=True)
+class Company:
+    """What stands in memory beside a text's own windows.
+
+    Args:
+        distractors: How often windows of other texts stand there, 0 to 1.
+        absent: Of the texts in company, the share whose own windows are left out; the answer is `not stated`.
+        clear: How often one of a text's own windows is read as uncompressed text behind the memory.
+    """
+
+    distractors: float = 0.0
+    absent: float = 0.0
+    clear: float = 0.0
+
+
 def make_batch(
     model: RCCModel,
     samples: Sequence[Sample],
@@ -143,8 +161,9 @@ def make_batch(
     *,
     max_windows: int,
     max_own: int,
-    distractors: float,
+    company: Company,
     target_tokens: int,
+    beside: Sequence[Sequence[Sample]] = (),
 ) -> Batch:
     """Put samples together; the texts of a batch are one another's distractors.
 
@@ -155,32 +174,57 @@ def make_batch(
         rng: Source of chance.
         max_windows: The most windows in one memory.
         max_own: The most windows of one text.
-        distractors: How often windows of other texts stand beside a text's own.
+        company: What stands in memory beside a text's own windows.
         target_tokens: Maximum number of question and answer tokens per text.
+        beside: For each sample, further texts that serve as its distractors first, and then as those of the others.
 
     Raises:
         DataError: If a sample has no tokens, or no question that fits.
     """
     windows: list[list[int]] = []
-    own: list[list[int]] = []
-    questions = []
-    for sample in samples:
-        cut, kept = fit(model, sample, min(max_own, max_windows), rng)
-        own.append(list(range(len(windows), len(windows) + len(cut))))
-        windows += cut
-        questions.append(asked(model, kept, target_tokens))
-    memory = []
-    for number, mine in enumerate(own):
-        parts = [mine]
-        if rng.random() < distractors and len(mine) < max_windows:
-            room = rng.randint(1, max_windows - len(mine))
+
+    def laid(cut: list[list[int]]) -> list[int]:
+        windows.extend(cut)
+        return list(range(len(windows) - len(cut), len(windows)))
+
+    fitted = [fit(model, sample, min(max_own, max_windows), rng) for sample in samples]
+    own = [laid(cut) for cut, _ in fitted]
+    frozen = len(windows)
+    near = [[laid([list(window.ids) for window in model.cut(other.text)]) for other in others] for others in beside]
+    memory, questions = [], []
+    for number, (mine, (_, kept)) in enumerate(zip(own, fitted, strict=True)):
+        parts, absent = [mine], False
+        if rng.random() < company.distractors and len(mine) < max_windows:
+            # The first few distractors do most of the harm: small numbers are drawn as often as large ones.
+            room = company_size(max_windows - len(mine), rng)
             others = [each for index, each in enumerate(own) if index != number]
-            for other in rng.sample(others, len(others)):
-                if len(other) <= room:
+            others += [other for index, texts in enumerate(near) if index != number for other in texts]
+            for other in [*(near[number] if near else ()), *rng.sample(others, len(others))]:
+                if other and len(other) <= room:
                     parts.append(other)
                     room -= len(other)
+            absent = len(parts) > 1 and rng.random() < company.absent
+        if absent:
+            parts = parts[1:]
+            unanswered = tuple(replace(each, answers=(NOT_STATED,), kind="unanswerable") for each in kept.questions)
+            kept = replace(kept, questions=unanswered[:2])
+        alone = sum(map(len, parts)) == 1
+        in_clear = None if absent or alone or rng.random() >= company.clear else rng.choice(mine)
+        if in_clear is None:
+            questions.append(asked(model, kept, target_tokens))
+        else:
+            parts = [[window for window in part if window != in_clear] for part in parts]
+            # Few questions: each is preceded by the clear text anew.
+            few = asked(model, replace(kept, questions=kept.questions[:2]), target_tokens)
+            front = windows[in_clear]
+            questions.append([Asked([*front, *each.ids], len(front) + each.answer, each.kind) for each in few])
         memory.append(joined(parts, rng))
-    return Batch(windows, memory, own, questions, ratio)
+    return Batch(windows, memory, own, questions, ratio, frozenset(range(frozen, len(windows))))
+
+
+def company_size(most: int, rng: Random) -> int:
+    """Draw a number of windows from 1 to `most`, every doubling as often as the one before it."""
+    return min(most, int(math.exp(rng.uniform(0, math.log(most + 1)))))
 
 
 def joined(parts: list[list[int]], rng: Random) -> list[int]:

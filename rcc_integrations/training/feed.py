@@ -10,7 +10,7 @@ import torch
 from rcc_integrations.errors import ConfigError
 from rcc_integrations.model.kv import Memory
 from rcc_integrations.training.bank import MemoryBank
-from rcc_integrations.training.batch import CLEAR, Batch, make_batch
+from rcc_integrations.training.batch import CLEAR, Batch, Company, company_size, make_batch
 from rcc_integrations.training.data.mixture import Mixture, shares_of
 from rcc_integrations.training.data.own import OwnData
 from rcc_integrations.training.data.sample import Sample
@@ -77,7 +77,7 @@ class Feed:
         ratio = rng.choices(list(settings.ratios), list(settings.ratios.values()))[0]
         samples = [self._mixture.sample(at * settings.batch + each, self._shares[stage])
                    for each in range(settings.batch)]  # fmt: skip
-        return self._made(samples, ratio, rng), None
+        return self._made(self._mixture, samples, ratio, rng), None
 
     def unseen(self, ratio: int) -> list[Batch]:
         """Return the batches of validation samples at a ratio; the same each time.
@@ -88,7 +88,7 @@ class Feed:
         wanted, size = self._settings.check_samples, self._settings.batch
         samples = [self._unseen.sample(number) for number in range(wanted)]
         rng = Random(self._settings.seed)
-        return [self._made(samples[first : first + size], ratio, rng) for first in range(0, wanted, size)]
+        return [self._made(self._unseen, samples[first : first + size], ratio, rng) for first in range(0, wanted, size)]
 
     def room(self, ratio: int) -> int:
         """Return the most windows that a memory may have: those of the settings, in half of the base's positions."""
@@ -96,16 +96,27 @@ class Feed:
         slots = model.slots(model.config.window, max(ratio, 1))
         return max(1, min(self._settings.max_windows, model.reach // 2 // slots))
 
-    def _made(self, samples: Sequence[Sample], ratio: int, rng: Random) -> Batch:
+    def _made(self, mixture: Mixture, samples: Sequence[Sample], ratio: int, rng: Random) -> Batch:
         settings = self._settings
         room = self.room(ratio)
+        # What is read in clear has no distractors: that would only cost time.
+        company = Company(settings.distractors, settings.absent, settings.clear) if ratio != CLEAR else Company()
+        beside = self._beside(mixture, samples, room, rng) if ratio != CLEAR and rng.random() < settings.hard else []
         return make_batch(
             self._learner.model, samples, ratio, rng,
-            max_windows=room, max_own=self._most_own(ratio),
-            # What is read in clear has no distractors: that would only cost time.
-            distractors=settings.distractors if ratio != CLEAR else 0.0,
-            target_tokens=settings.target_tokens,
+            max_windows=room, max_own=self._most_own(ratio), company=company, target_tokens=settings.target_tokens,
+            beside=beside,
         )  # fmt: skip
+
+    def _beside(self, mixture: Mixture, samples: Sequence[Sample], room: int, rng: Random) -> list[list[Sample]]:
+        """Draw hard distractors, at least one a sample, until they have about as many windows as were drawn."""
+        beside: list[list[Sample]] = [[] for _ in samples]
+        wanted, windows = company_size(room, rng), 0
+        while windows < wanted:
+            for sample, others in zip(samples, beside, strict=True):
+                others.append(mixture.beside(sample, rng))
+                windows += len(self._learner.model.cut(others[-1].text))
+        return beside
 
     def _most_own(self, ratio: int) -> int:
         """Return the most windows of one text; the teacher of a distillation has to read them uncompressed."""

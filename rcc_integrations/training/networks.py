@@ -49,20 +49,21 @@ class Networks:
     decoder: PeftModel
 
     @classmethod
-    def make(cls, settings: TrainSettings, dtype: str, device: str) -> Networks:
+    def make(cls, settings: TrainSettings, dtype: str, device: str, attn: str = "sdpa") -> Networks:
         """Load base or saved model and put trainable adapters on it.
 
         Args:
             settings: Of the run; its seed decides the adapters' first weights.
             dtype: What the base's weights are held in.
             device: Where everything is.
+            attn: Implementation of attention, `sdpa` or `eager`.
 
         Raises:
             ConfigError: If a setting contradicts the model to go on from, or does not fit the base.
             ModelNotFoundError: The base or saved model cannot be found.
             ModelError: If they cannot be trained.
         """
-        runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attn": "sdpa"}
+        runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attn": attn}
         if settings.start is not None:
             config, old = checkpoint.load(settings.start, **runtime, merge=False)
             _check_start(settings, config, old)

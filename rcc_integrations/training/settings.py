@@ -54,6 +54,10 @@ class TrainSettings:
         accumulate: Batches per step, for gradient accumulation.
         max_windows: Maximum number of windows in memory.
         distractors: How often memory contains windows of other texts as well, 0 to 1.
+        hard: How often a batch brings hard distractors: texts of the same kind, story or task that answer none of the
+            questions, 0 to 1.
+        absent: Of the texts with distractors, the share whose own memory is left out; the answer is `not stated`.
+        clear: How often one of a text's windows is read as uncompressed text behind the memory, 0 to 1.
         target_tokens: Maximum number of question and answer tokens per text.
         learning_rate: Peak learning rate of the adapters.
         projection_rate: Peak learning rate of the projections.
@@ -92,7 +96,10 @@ class TrainSettings:
     batch: int = 4
     accumulate: int = 1
     max_windows: int = 16
-    distractors: float = 0.6
+    distractors: float = 0.5
+    hard: float = 0.4
+    absent: float = 0.08
+    clear: float = 0.1
     target_tokens: int = 176
     learning_rate: float = 1e-3
     projection_rate: float = 3e-4
@@ -144,7 +151,8 @@ class TrainSettings:
         for name in (*rates, *(("minutes",) if self.minutes is not None else ())):
             if not _above_zero(getattr(self, name)):
                 raise ConfigError(f"{name} must be a number above 0; it is {getattr(self, name)!r}.")
-        for name, most in (("warmup", 0.9), ("distractors", 1.0), ("weight_decay", math.inf), ("distil", math.inf)):
+        shares = dict.fromkeys(("distractors", "hard", "absent", "clear"), 1.0)
+        for name, most in {"warmup": 0.9, **shares, "weight_decay": math.inf, "distil": math.inf}.items():
             value = getattr(self, name)
             if not 0 <= value <= most or math.isinf(value):
                 raise ConfigError(f"{name} must be from 0 to {most:g}; it is {value!r}.")

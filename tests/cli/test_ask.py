@@ -99,7 +99,14 @@ def test_search(filled: Rcc) -> None:
     assert "ferry.md" in shown and "# Ferry The ferry to Holm" in shown
 
 
+def test_routing_by_memory_needs_a_routing_head(filled: Rcc) -> None:
+    for command in ("search", "ask"):
+        error = filled.json(command, "isle", "ferry", "--routing", "memory", code=1)["error"]
+        assert error["type"] == "ConfigError" and "rcc calibrate" in error["message"]
+    assert filled("search", "isle", "ferry", "--routing", "vectors").exit_code == 2
+
+
 def test_search_without_a_hit(filled: Rcc) -> None:
-    result = filled("search", "isle", "zebra")
+    result = filled("search", "isle", "zebra", "--routing", "words")
     assert result.exit_code == 0 and "No window" in result.stdout
     assert filled.json("search", "isle", "zebra")["sources"] == []

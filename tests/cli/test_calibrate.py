@@ -25,13 +25,13 @@ def test_writes_weights_and_shows_what_they_decline(rcc: Rcc, folder: Path, tmp_
                  Question("Why?", (NOT_STATED,), "unanswerable"))  # fmt: skip
     write_samples(data, [Sample(TEXTS["ferry.md"], questions)])
     before = RCCConfig.load(folder)
-    found = rcc.json("calibrate", folder, "--data", data)
+    found = rcc.json("calibrate", folder, "--data", data, "--only", "confidence")
     after = RCCConfig.load(folder)
     assert list(after.confidence) == found["confidence"] and len(after.confidence) == 4 and before.confidence == ()
     assert {row["asked"] for row in found["thresholds"]} == {3}
     assert all(row["unanswerable"] == 1 for row in found["thresholds"])
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
-    shown = rcc("calibrate", folder, "--data", data).stdout
+    shown = rcc("calibrate", folder, "--data", data, "--only", "confidence").stdout
     assert "min_confidence" in shown and "rcc_config.json" in shown
     model = RCCModel.from_pretrained(folder, device="cpu")
     assert model.config == after
@@ -43,7 +43,33 @@ def test_what_cannot_be_calibrated_changes_nothing(rcc: Rcc, folder: Path, tmp_p
     data = tmp_path / "mine.jsonl"
     write_samples(data, [Sample("A text.", (Question("Why?", ("no such answer",)),))])
     kept = (folder / "rcc_config.json").read_bytes()
-    assert rcc.json("calibrate", folder, "--data", data, code=1)["error"]["type"] == "DataError"
+    assert rcc.json("calibrate", folder, "--data", data, "--only", "confidence", code=1)["error"]["type"] == "DataError"
     assert (folder / "rcc_config.json").read_bytes() == kept
-    assert rcc.json("calibrate", tmp_path / "nowhere", code=1)["error"]["type"] == "ConfigError"
+    assert rcc.json("calibrate", tmp_path / "nowhere", code=1)["error"]["type"] == "ModelNotFoundError"
     assert json.loads(kept)
+
+
+def test_routing_heads_are_written_and_used(rcc: Rcc, folder: Path) -> None:
+    options = ("--only", "routing", "--routing-documents", 40, "--routing-steps", 3)
+    before = RCCModel.from_pretrained(folder, device="cpu")
+    assert before.routing_head(4) is None
+    fitted = rcc.json("calibrate", folder, *options)["routing"]
+    after = RCCModel.from_pretrained(folder, device="cpu")
+    head = after.routing_head(4)
+    assert head is not None and list(head.levels) == fitted[0]["levels"] and 4 in fitted[0]["ratios"]
+    assert fitted[0]["questions"] > 0 and 0 <= fitted[0]["recall"][0] <= fitted[0]["recall"][2] <= 1
+    assert after.fingerprint() == before.fingerprint() and after.config == before.config
+    shown = rcc("calibrate", folder, *options).stdout
+    assert "recall @1" in shown and "routing.safetensors" in shown
+
+
+def test_too_few_documents_for_routing_change_nothing(rcc: Rcc, folder: Path) -> None:
+    options = ("--only", "routing", "--routing-documents", 1, "--routing-steps", 1)
+    error = rcc.json("calibrate", folder, *options, code=1)["error"]
+    assert error["type"] == "DataError" and "--routing-documents" in error["message"]
+    assert not (folder / "routing.safetensors").exists()
+
+
+def test_a_base_needs_a_folder_to_make(rcc: Rcc, folder: Path) -> None:
+    result = rcc.json("--base", folder, "calibrate", folder, code=1)
+    assert "is not empty" in result["error"]["message"]

@@ -13,7 +13,7 @@ from rcc_integrations.evaluation.conditions import FAMILIES, conditions_for
 from rcc_integrations.evaluation.material import Material, read_clear
 from rcc_integrations.evaluation.retrieval import choose, retrieved
 from rcc_integrations.model.windows import Window
-from rcc_integrations.routing.word_router import Router
+from rcc_integrations.routing.word_router import WordRouter
 from rcc_integrations.training.data.sample import Sample
 from tests.tiny import tiny_model
 
@@ -56,7 +56,7 @@ def test_the_best_windows_are_read_in_clear(material, model):
     sample, windows = material.samples[0], material.windows(0)
     texts = [sample.text[window.start : window.end] for window in windows]
     for question, one in zip(sample.questions, reading.expanded(material, 0, ratio=4, most=1), strict=True):
-        best = int(np.argmax(Router(texts).scores(question.q)))
+        best = int(np.argmax(WordRouter(texts).scores(question.q)))
         assert list(one.clear) == model.token_ids(texts[best]) and one.windows == len(windows) - 1
         rest = [window.ids for number, window in enumerate(windows) if number != best]
         torch.testing.assert_close(one.prefix.keys, model.prefix(model.compress(rest, 4)).keys)
@@ -171,7 +171,9 @@ def test_bm25_reads_what_shares_words_with_each_question(material, model, short)
     assert not torch.equal(ferry.prefix.values, born.prefix.values)
     if not short:
         windows, text = model.cut(material.samples[0].text), material.samples[0].text
-        scores = Router([text[window.start : window.end] for window in windows]).scores("Where was Ines Calder born?")
+        scores = WordRouter([text[window.start : window.end] for window in windows]).scores(
+            "Where was Ines Calder born?"
+        )
         best = windows[int(scores.argmax())]
         assert "Varde" in text[best.start : best.end]
         wanted = choose(windows, scores, material.slots(0, 4))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rcc_integrations.errors import ConfigError, DataError
-from rcc_integrations.evaluation import Results, conditions_for, evaluate
+from rcc_integrations.evaluation import Results, conditions_for, evaluate, tables
 from rcc_integrations.evaluation.material import Material
 from rcc_integrations.model.options import GenerationOptions
 from rcc_integrations.training.data.sample import Question, Sample
@@ -128,3 +128,30 @@ def test_greedy_answers_are_what_generate_gives_over_the_base(model, samples):
     ids = material.base.question_ids(samples[2].questions[0].q)
     (wanted,) = material.base.generate([reading.prefix], [ids], GenerationOptions(max_new_tokens=5))
     assert results.conditions["base"]["predictions"]["4"]["text"] == wanted.text
+
+
+def test_a_collection_of_all_documents(samples):
+    import torch
+
+    from rcc_integrations.model.routing_head import RoutingHead
+
+    model = tiny_model(max_windows=2)
+    without = {condition.name for condition in conditions_for(model, [4], ["collection"])}
+    torch.manual_seed(0)
+    model.parts.routing = (RoutingHead.of(model.spec, (0, 2), (1,), 16).eval(),)
+    wanted = [each for each in conditions_for(model, [4], ["collection"]) if each.ranker not in ("vector", "fused")]
+    names = {condition.name for condition in wanted}
+    assert names - without == {"collection-memory-2-r4", "collection-both-2-r4"}
+    results = evaluate(model, samples, wanted, max_new_tokens=4)
+    for name, record in results.conditions.items():
+        made = record["predictions"]
+        assert list(made) == ["0", "1", "2", "3", "4"] and not record["left_out"]
+        # The third question has no answer, so no window is the right one.
+        assert made["2"]["rank"] is None
+        assert all(made[number]["rank"] >= 1 for number in ("0", "1", "3", "4"))
+        if "right" not in name:
+            assert all(each["windows"] == 2 for each in made.values())
+    assert all(results.conditions["collection-right-1-r4"]["predictions"][number]["windows"] == 1 for number in "0134")
+    assert results.conditions["collection-bm25-2-r4"]["predictions"]["3"]["rank"] == 1
+    table = tables.by_ranker(results, "isle")
+    assert table.count("\n") == len(wanted) + 1 and "the right window alone, 1 in memory" in table

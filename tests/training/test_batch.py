@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rcc_integrations.config import NOT_STATED
 from rcc_integrations.errors import DataError
 from rcc_integrations.training import Question, Sample
-from rcc_integrations.training.batch import asked, fit, make_batch
+from rcc_integrations.training.batch import Company, asked, company_size, fit, make_batch
 from rcc_integrations.training.packing import packed_rows
 from tests.tiny import TEXT, tiny_model
 
@@ -71,7 +71,7 @@ def test_as_many_questions_as_fit():
 def test_a_memory_holds_the_texts_own_windows_in_order(seed, most, own, distractors):
     other = Sample("Another text. It is short.", (Question("What is it?", ("short",)),))
     batch = make_batch(MODEL, [SAMPLE, other, other], 4, Random(seed), max_windows=most, max_own=own,
-                       distractors=distractors, target_tokens=80)  # fmt: skip
+                       company=Company(distractors), target_tokens=80)  # fmt: skip
     for mine, memory in zip(batch.own, batch.memory, strict=True):
         assert len(mine) <= min(most, own) and len(memory) <= most and len(set(memory)) == len(memory)
         assert [number for number in memory if number in mine] == mine
@@ -88,3 +88,57 @@ def test_rows_hold_every_window_once(lengths, room):
     assert sorted(number for row in rows for number in row) == list(range(len(lengths)))
     assert all(rows) and len(rows) <= -(-sum(lengths) // room)
     assert max(sum(lengths[number] for number in row) for row in rows) <= room + 60
+
+
+OTHER = Sample(
+    "The mill of Varde grinds at night. Its wheel is of oak.", (Question("What is the wheel of?", ("oak",)),)
+)
+NEAR = Sample("Another ferry.", ())
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_hard_distractors_stand_beside_a_text_and_learn_nothing(seed):
+    batch = make_batch(MODEL, [SAMPLE, OTHER], 4, Random(seed), max_windows=12, max_own=6, company=Company(1.0),
+                       target_tokens=80, beside=[[NEAR], [NEAR, NEAR]])  # fmt: skip
+    near = len(MODEL.cut(NEAR.text))
+    assert batch.frozen == set(range(len(batch.windows) - 3 * near, len(batch.windows)))
+    own = {number for each in batch.own for number in each}
+    assert not own & batch.frozen and len(own) + len(batch.frozen) == len(batch.windows)
+    for mine, memory in zip(batch.own, batch.memory, strict=True):
+        assert set(mine) < set(memory) and len(set(memory)) == len(memory) <= 12
+
+
+def test_an_absent_text_is_not_stated():
+    batch = make_batch(MODEL, [SAMPLE, OTHER], 4, Random(1), max_windows=12, max_own=6,
+                       company=Company(1.0, absent=1.0), target_tokens=80, beside=[[NEAR], [NEAR]])  # fmt: skip
+    for mine, memory, questions in zip(batch.own, batch.memory, batch.asked, strict=True):
+        assert memory and not set(mine) & set(memory)
+        for item in questions:
+            assert MODEL.tokenizer.decode(item.ids[item.answer :]) == f"{NOT_STATED}<|im_end|>"
+            assert item.kind == "unanswerable"
+
+
+def test_a_window_in_clear_text_stands_before_the_question_and_not_in_memory():
+    seen = set()
+    for seed in range(20):
+        batch = make_batch(MODEL, [SAMPLE, OTHER], 4, Random(seed), max_windows=12, max_own=6,
+                           company=Company(0.0, clear=1.0), target_tokens=80)  # fmt: skip
+        for mine, memory, questions in zip(batch.own, batch.memory, batch.asked, strict=True):
+            gone = set(mine) - set(memory)
+            if len(mine) == 1:
+                assert not gone  # without it nothing would be in memory
+                continue
+            (number,) = gone
+            seen.add(number)
+            front = batch.windows[number]
+            assert all(item.ids[: len(front)] == front and item.answer > len(front) for item in questions)
+    assert len(seen) > 1
+
+
+def test_small_companies_are_as_frequent_as_large_ones():
+    drawn = [company_size(16, Random(seed)) for seed in range(2000)]
+    assert set(drawn) == set(range(1, 17))
+    # Doublings are alike: 1, 2 to 3, 4 to 7, 8 to 15.
+    shares = [sum(low <= size < 2 * low for size in drawn) / 2000 for low in (1, 2, 4, 8)]
+    assert max(shares) - min(shares) < 0.06

@@ -14,7 +14,7 @@ from rcc_integrations.model.cache import roomy_cache, uneven_layers
 from rcc_integrations.model.family import Family
 from rcc_integrations.model.prefix import stack_prefixes
 from rcc_integrations.training import Question, Sample
-from rcc_integrations.training.batch import CLEAR, Batch, make_batch
+from rcc_integrations.training.batch import CLEAR, Batch, Company, make_batch
 from rcc_integrations.training.learner import Learner
 from tests.tiny import FAMILIES, TEXT, save_tiny_model
 
@@ -25,7 +25,9 @@ SAMPLES = [
 
 
 def batch_of(model: RCCModel, ratio: int = 4, distractors: bool = True) -> Batch:
-    batch = make_batch(model, SAMPLES, ratio, Random(1), max_windows=12, max_own=6, distractors=0.0, target_tokens=100)
+    batch = make_batch(
+        model, SAMPLES, ratio, Random(1), max_windows=12, max_own=6, company=Company(), target_tokens=100
+    )
     one, other = batch.own
     return dataclasses.replace(batch, memory=[[*other, *one], [*one, *other]]) if distractors else batch
 

@@ -20,7 +20,7 @@ def page(
         before: End in front of the one of this id.
 
     Raises:
-        RequestError: An argument cannot be used.
+        RequestError: An argument is invalid.
     """
     if not 1 <= limit <= 10000:
         raise RequestError(400, f"limit must be from 1 to 10000; it is {limit}.", param="limit", code="invalid_value")

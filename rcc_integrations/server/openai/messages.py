@@ -51,7 +51,7 @@ def read_messages(messages: Iterable[dict[str, Any]], settings: ServerSettings, 
 
 
 def content_of(content: Any, where: str, settings: ServerSettings, files: FileLookup) -> tuple[list[str], list[str]]:
-    """Return texts to read in clear, and texts of documents.
+    """Return texts to read as uncompressed text, and texts of documents.
 
     Args:
         content: A message's content: text, or a list of parts.

@@ -59,7 +59,7 @@ class Sampling(Strict):
 
         Args:
             collection: What to answer from.
-            max_tokens: The most tokens to generate.
+            max_tokens: Maximum number of tokens to generate.
             grounded: Whether answers are grounded unless the request says otherwise.
 
         Raises:

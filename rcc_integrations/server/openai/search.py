@@ -19,7 +19,7 @@ def search(
         reader: The reader.
         files: What knows the ids of documents as files.
         collection: The collection.
-        query: What to look for.
+        query: The query.
         most: The most windows to return.
         filters: Over the attributes of files; see `passes`.
 

@@ -25,6 +25,7 @@ class _Drawn:
 
     fact: Fact
     values: dict[str, str]
+    number: int
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -63,19 +64,39 @@ class Composer:
         self._unanswerable = _UNANSWERABLE[split] if unanswerable is None else unanswerable
         self._crowded = crowded if split == "train" else 0.0
 
-    def sample(self, rng: Random, scenario: Scenario | None = None) -> Sample:
+    def beside(self, sample: Sample, rng: Random) -> Sample:
+        """Compose a document that is easily taken for another one: of its kind, with other people and other facts.
+
+        Args:
+            sample: As `sample` returns it.
+            rng: Source of chance.
+
+        Returns:
+            A document that answers none of the sample's questions; of another kind if too few facts are left.
+        """
+        own = next((each for each in scenarios(self._split) if each.id == sample.id), None)
+        left = frozenset(range(len(own.facts))) - sample.facts if own else frozenset()
+        if own is None or len(left) < 2:
+            others = [each for each in scenarios(self._split) if each.id != sample.id]
+            return self.sample(rng, rng.choice(others))
+        return self.sample(rng, own, left)
+
+    def sample(self, rng: Random, scenario: Scenario | None = None, facts: frozenset[int] | None = None) -> Sample:
         """Compose one document.
 
         Args:
             rng: Source of chance.
             scenario: What kind of document; any of the split's if not given.
+            facts: Numbers of the scenario's facts that may be stated; all if not given.
         """
         scenario = scenario or rng.choice(scenarios(self._split))
         cast = self._draw(scenario.cast, rng, taken=set(), own=set())
         assert cast is not None
         drawn: list[_Drawn] = []
         taken = {value.lower() for value in cast.values()}
-        for fact in rng.sample(scenario.facts, len(scenario.facts)):
+        usable = [number for number in range(len(scenario.facts)) if facts is None or number in facts]
+        for number in rng.sample(usable, len(usable)):
+            fact = scenario.facts[number]
             own: set[str] = set()
             for _ in range(rng.randint(min(2, fact.rows), fact.rows)):
                 values = self._draw(fact.vars or {}, rng, taken, own)
@@ -83,23 +104,25 @@ class Composer:
                     break
                 own |= {value.lower() for value in values.values()}
                 taken |= own
-                drawn.append(_Drawn(fact, cast | values))
+                drawn.append(_Drawn(fact, cast | values, number))
         said = drawn[: min(rng.randint(*self._facts), len(drawn))]
         text = self._text(scenario, cast, said, rng)
         lowered = text.lower()
         wanted = rng.sample(said, len(said)) + rng.sample(said, len(said))
         wanted = wanted[: self._questions]
         questions = [Question(item.question(rng), item.answers, item.fact.kind) for item in wanted]
+        named = {item.number for item in said}
         unsaid = [item for item in drawn[len(said) :] if not any(one.lower() in lowered for one in item.answers)]
         for _ in said:
             if unsaid and rng.random() < self._unanswerable:
                 item = unsaid.pop(rng.randrange(len(unsaid)))
+                named.add(item.number)
                 questions.append(Question(item.question(rng), (NOT_STATED,), "unanswerable"))
         asked: dict[str, Question] = {}
         for question in questions:
             asked.setdefault(question.q, question)
         questions = list(asked.values())
-        return Sample(text, tuple(rng.sample(questions, len(questions))), "facts", scenario.id)
+        return Sample(text, tuple(rng.sample(questions, len(questions))), "facts", scenario.id, frozenset(named))
 
     def _draw(self, types: dict[str, Any], rng: Random, taken: set[str], own: set[str]) -> dict[str, str] | None:
         """Draw values unlike all in the document, or at least unlike the fact's own; None if there are none left."""

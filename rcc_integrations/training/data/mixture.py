@@ -16,6 +16,9 @@ from rcc_integrations.training.data.sample import Sample
 from rcc_integrations.training.data.values import Split
 from rcc_integrations.training.tasks import STAGE_SHARES, TASKS
 
+#: How often another text is drawn before it is accepted that there is none.
+_TRIES = 8
+
 
 class Mixture:
     """Draws samples; the same seed and number always give the same sample.
@@ -49,6 +52,8 @@ class Mixture:
         self._seed = seed
         self._own = (own if isinstance(own, OwnData) else OwnData.read(own)).part(split)
         self.notes = self._own.notes
+        self._composer = Composer(split)
+        self._related = _related(self._own.samples.get("own", []))
         self._makers = self._prepare(split)
 
     def sample(self, number: int, shares: Mapping[str, float] | None = None) -> Sample:
@@ -68,6 +73,26 @@ class Mixture:
         tasks = sorted(wanted)
         return self._makers[rng.choices(tasks, [wanted[task] for task in tasks])[0]](rng)
 
+    def beside(self, sample: Sample, rng: Random) -> Sample:
+        """Return a text that is easily taken for a sample's: a hard distractor that answers none of its questions.
+
+        For a composed document this is one of the same kind with other people and facts; for a sample of one's own,
+        another of the same group (samples whose ids agree up to the last `/`), or any other; else another text of the
+        same task.
+
+        Args:
+            sample: As `sample` returned it.
+            rng: Source of chance.
+        """
+        if sample.task == "facts" and sample.facts:
+            return self._composer.beside(sample, rng)
+        group = [each for each in self._related.get(_group(sample), ()) if each.text != sample.text]
+        if group:
+            return rng.choice(group)
+        task = sample.task if sample.task in self._makers else rng.choice(sorted(self._makers))
+        others = (self._makers[task](rng) for _ in range(_TRIES))
+        return next((other for other in others if other.text != sample.text), sample)
+
     def _prepare(self, split: Split) -> dict[str, Callable[[Random], Sample]]:
         makers = {task: _drawer(samples) for task, samples in self._own.samples.items() if task in self.shares}
         if "own" in self.shares and "own" not in makers:
@@ -76,7 +101,7 @@ class Mixture:
                 '{"text", "questions": [{"q", "answers"}]}).'
             )
         if "facts" in self.shares and "facts" not in makers:
-            makers["facts"] = Composer(split).sample
+            makers["facts"] = self._composer.sample
         if missing := {"real", "repeat", "continue"} & set(self.shares) - set(makers):
             text = RealText(self._own.passages or sources.encyclopedia(split) + sources.documentation(split))
             made = {"real": text.questions, "repeat": text.repeat, "continue": text.continuation}
@@ -126,6 +151,17 @@ def run_shares(stages: Mapping[str, float], shares: Mapping[str, float] | None, 
         for task, share in given.items():
             found[task] = found.get(task, 0.0) + share * weight / sum(given.values()) / sum(stages.values())
     return found
+
+
+def _group(sample: Sample) -> str:
+    return sample.id.rpartition("/")[0] or sample.id
+
+
+def _related(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(_group(sample), []).append(sample)
+    return groups
 
 
 def _drawer(samples: list[Sample]) -> Callable[[Random], Sample]:

@@ -32,17 +32,20 @@ class Sample:
         questions: Questions about it, each asked on its own.
         task: Its origin: a task of the mixture, or the name of a file.
         id: Name in reports.
+        facts: For a composed document, the numbers of the facts of its scenario that it states or is asked about.
     """
 
     text: str
     questions: tuple[Question, ...]
     task: str = "own"
     id: str = ""
+    facts: frozenset[int] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, in the form that `from_dict` reads."""
         questions = [{**asdict(question), "answers": list(question.answers)} for question in self.questions]
-        return {"id": self.id, "task": self.task, "text": self.text, "questions": questions}
+        data = {"id": self.id, "task": self.task, "text": self.text, "questions": questions}
+        return {**data, "facts": sorted(self.facts)} if self.facts else data
 
     @classmethod
     def from_dict(cls, data: Any, *, where: str) -> Sample:
@@ -68,4 +71,8 @@ class Sample:
             if not answers or not texts or not isinstance(given.get("q"), str) or not given["q"].strip():
                 raise DataError(f'{where}: question {number} needs "q", a text, and "answers", a list of texts.')
             questions.append(Question(given["q"], tuple(answers or ()), str(given.get("kind", "fact"))))
-        return cls(data["text"], tuple(questions), str(data.get("task", "own")), str(data.get("id", where)))
+        facts = data.get("facts") or []
+        if not isinstance(facts, list) or not all(type(number) is int for number in facts):
+            raise DataError(f'{where}: "facts" must be a list of whole numbers; it is {facts!r}.')
+        named = str(data.get("id", where))
+        return cls(data["text"], tuple(questions), str(data.get("task", "own")), named, frozenset(facts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -147,3 +148,28 @@ def test_an_answer_may_be_a_text_alone(tmp_path):
     assert sample == Sample("x", (Question("q", ("a",)),), "own", "own.jsonl:2")
     with pytest.raises(DataError, match="cannot be read"):
         read_samples(tmp_path)
+
+
+def test_a_hard_distractor_is_of_the_same_kind_and_answers_nothing():
+    mixture = Mixture({"facts": 1.0})
+    same = 0
+    for number in range(40):
+        sample = mixture.sample(number)
+        other = mixture.beside(sample, Random(number))
+        assert other.text != sample.text
+        if other.id == sample.id:
+            same += 1
+            assert not other.facts & sample.facts
+    assert same > 10
+
+
+def test_a_hard_distractor_of_ones_own_data_is_of_the_same_group(tmp_path):
+    path = tmp_path / "own.jsonl"
+    texts = [Sample(f"Text {group}{number}.", (Question("Which?", (f"{group}{number}",)),), "own", f"{group}/{number}")
+             for group in "ab" for number in range(20)]  # fmt: skip
+    write_samples(path, texts)
+    mixture = Mixture({"own": 1.0}, own=[path])
+    for number in range(20):
+        sample = mixture.sample(number)
+        other = mixture.beside(sample, Random(number))
+        assert other.text != sample.text and other.id[0] == sample.id[0]
