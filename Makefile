@@ -40,7 +40,7 @@ coverage: $(READY)
 LANGCHAIN ?= 1.4.0 newest
 test-langchain:
 	@mkdir -p build
-	grep -vE '^(langchain-core|langchain-protocol|langgraph[a-z-]*|langsmith)==' constraints.txt > build/constraints-langchain.txt
+	grep -vE '^(certifi|langchain[a-z-]*|langgraph[a-z-]*|langsmith)==' constraints.txt > build/constraints-langchain.txt
 	for version in $(LANGCHAIN); do \
 		wanted=langchain-core; [ $$version = newest ] || wanted=langchain-core==$$version; \
 		$(PYTHON) -m venv build/langchain-$$version && \

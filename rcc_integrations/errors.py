@@ -73,6 +73,10 @@ class StoreReadOnlyError(StoreError):
     """A write to a store that is read-only, or that was opened read-only."""
 
 
+class StoreAccessError(StoreError):
+    """A part of the store cannot be read now: permissions, open files, the disk. It says nothing of the content."""
+
+
 class CorruptBlobError(StoreError):
     """A stored memory, text or record is damaged."""
 

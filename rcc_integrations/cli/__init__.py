@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 def main() -> None:
     """Run `rcc` with the process's arguments and end the process with its exit code."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a character of a document must not end the command.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
@@ -14,6 +20,42 @@ def main() -> None:
     try:
         from rcc_integrations.cli.app import app
 
-        app(prog_name="rcc")
+        code = _run(app)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read has seen enough: that is no failure of the command.
+        from rcc_integrations.cli.output import forget_output
+
+        forget_output()
+        code = 0
+    sys.exit(code)
+
+
+def _run(app: Typer) -> int:
+    """Run the application; return the exit code."""
+    import click
+
+    try:
+        result = app(prog_name="rcc", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        if "--json" in sys.argv[1:]:
+            from rcc_integrations.cli.output import Output
+
+            Output(True).error(type(error).__name__, error.format_message())
+        else:
+            error.show()
+        return error.exit_code
+
+
+def _open_streams() -> None:
+    """Give a process that was started with closed standard streams ones that lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (for the whole process)

@@ -109,6 +109,9 @@ def add(
         str | None,
         typer.Option(metavar="ID", help="Document id of standard input; stdin if not given.", show_default=False),
     ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Read what links in a folder lead to outside of it, too.")
+    ] = False,
     ttl: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +149,9 @@ def add(
         from rcc_integrations.memory.expiry import parse_ttl
 
         lives = None if ttl is None else parse_ttl(ttl)
-        inputs = _Inputs(*find_files(paths, exclude=exclude or (), stdin_name=name or "stdin"))
+        inputs = _Inputs(
+            *find_files(paths, exclude=exclude or (), follow_links=follow_links, stdin_name=name or "stdin")
+        )
         sources = inputs.take()
         if not sources:
             _nothing(out, inputs)
@@ -163,12 +168,15 @@ def add(
                 show_progress=sys.stderr.isatty(),
             )
             inputs.failed += report.skipped
-            if not (report.added or report.replaced or report.unchanged):
+            if not (report.added or report.replaced or report.unchanged or report.restored):
                 _nothing(out, inputs)
-            gone = inputs.gone(reader.documents(collection))
+            # The collection that was added to: its name may be another's by now.
+            record = report.collection
+            assert record is not None
+            gone = inputs.gone(reader.store.documents(record))
             if prune and gone:
-                reader.delete(collection, gone)
-            record = reader.store.collection(collection)
+                reader.store.delete_documents(record, gone)
+            record = reader.store.snapshot(record).collection
         if as_json:
             out.json(_summary(report, inputs, gone, prune) | {"collection": record.to_json()})
         else:
@@ -200,7 +208,7 @@ def _speed(report: AddReport) -> float:
 
 
 def _show(out: Output, collection: str, report: AddReport, inputs: _Inputs, gone: list[str], prune: bool) -> None:
-    for verb, ids in (("added", report.added), ("replaced", report.replaced)):
+    for verb, ids in (("added", report.added), ("replaced", report.replaced), ("restored", report.restored)):
         for id in ids[:_LISTED]:
             out.line(f"{verb:9}{id}")
         if len(ids) > _LISTED:
@@ -209,10 +217,11 @@ def _show(out: Output, collection: str, report: AddReport, inputs: _Inputs, gone
         out.line(f"skipped  {item['path']}: {item['reason']}", style="yellow")
     for id in gone if prune else ():
         out.line(f"removed  {id}")
+    restored = f", {len(report.restored):,} restored" if report.restored else ""
     by_rule = f", {inputs.routine:,} left out by rule" if inputs.routine else ""
     out.line(
         f"{collection}: {len(report.added):,} added, {len(report.replaced):,} replaced, {len(report.unchanged):,} "
-        f"unchanged, {len(inputs.reasons):,} skipped{by_rule}",
+        f"unchanged{restored}, {len(inputs.reasons):,} skipped{by_rule}",
         style="bold",
     )
     out.line(

@@ -131,6 +131,7 @@ def search(
     """  # noqa: D301
     settings = Settings.of(context, store)
     with Output(as_json) as out, settings.open_reader() as reader:
+        query = _checked(query)
         sources = [asdict(source) for source in reader.search(collection, query, k, routing=routing)]
         if as_json:
             out.json({"collection": collection, "query": query, "sources": sources})
@@ -143,13 +144,25 @@ def search(
 def _question(given: str | None) -> str:
     """Return the question, from standard input if it is not given."""
     if given is not None and given != "-":
-        return given
+        return _checked(given)
     if given is None and sys.stdin.isatty():
         raise typer.BadParameter("there is none: give it after the collection, or pipe it in", param_hint="'QUESTION'")
     try:
         return typer.get_binary_stream("stdin").read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"The question on standard input is not UTF-8: {error}.") from error
+
+
+def _checked(question: str) -> str:
+    """Return a question that came as an argument, if its bytes are text."""
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"What is asked is not UTF-8: there is a byte 0x{ord(question[error.start]) & 0xFF:02x} at position "
+            f"{error.start}. Give it as UTF-8."
+        ) from None
+    return question
 
 
 def show_answer(out: Output, answer: dict[str, Any]) -> None:

@@ -27,7 +27,11 @@ def ls(context: typer.Context, store: Store = None, as_json: Json = False) -> No
             out.json({"store": str(opened.path), "collections": [record.to_json() for record in records]})
             return
         if not records:
-            out.line(f"The store {opened.path} has no collections yet: rcc add COLLECTION PATH makes one.")
+            hint = "rcc add COLLECTION PATH makes one."
+            if opened.holds_files():
+                # The index was put back to an earlier state, or its log is gone.
+                hint = "But it holds texts or memories: its index lost what was added. rcc verify says more."
+            out.line(f"The store {opened.path} has no collections{'.' if opened.holds_files() else ' yet:'} {hint}")
             return
         columns = ("collection", "documents", "windows", "tokens", "slots", "ratio", "model", "storage", "revision")
         out.table(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +50,11 @@ class Output:
         if isinstance(error, KeyboardInterrupt):
             self.error("Interrupted", self._interrupted, label="")
             raise typer.Exit(INTERRUPTED) from None
-        # A broken pipe is no failure of the command: there is nobody left to tell.
-        if isinstance(error, RCCError | OSError) and not isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError):
+            # Whoever read has seen enough: that is no failure of the command, and there is nobody left to tell.
+            forget_output()
+            raise typer.Exit(0) from None
+        if isinstance(error, RCCError | OSError):
             self.error(type(error).__name__, str(error))
             raise typer.Exit(1) from None
 
@@ -130,6 +135,14 @@ class Output:
                 yield
         else:
             yield
+
+
+def forget_output() -> None:
+    """Keep Python from writing what is left to a pipe that nobody reads when the process ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def counted(number: int, noun: str) -> str:

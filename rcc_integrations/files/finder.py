@@ -8,6 +8,7 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -24,30 +25,33 @@ def find_files(
     *,
     exclude: Sequence[str] = (),
     limit: int = SIZE_LIMIT,
+    follow_links: bool = False,
     stdin_name: str = "stdin",
     stdin: BinaryIO | None = None,
 ) -> tuple[list[SourceFile], list[Skipped]]:
     """Find the files to read. Nothing is parsed; only the first bytes of each file are examined.
 
     Args:
-        paths: Files, folders (searched recursively), globs such as `docs/**/*.md`, or `-` for standard input.
-            A document's id is its path relative to the given folder, or to the part of a glob before its first
-            wildcard; for a single file it is the file's name.
-        exclude: Patterns of files and folders to leave out.
-        limit: Maximum size of a file, in bytes.
-        stdin_name: Document id of standard input; its suffix tells the kind of file.
-        stdin: The stream to read `-` from; by default the process's standard input.
+        paths: Files, folders (searched at any depth), globs such as ``docs/**/*.md``, or ``-`` for standard input.
+            A document's id is its path relative to the folder given, or to the part of a glob before its first
+            wildcard; a single file's is its name.
+        exclude: Patterns of files and folders to leave out; see `Exclude`.
+        limit: Largest file that is read, in bytes.
+        follow_links: Read what a symbolic link in a folder leads to outside of that folder too. A link that is given
+            as a path itself is read in any case.
+        stdin_name: Document id of standard input; its suffix tells the kind.
+        stdin: Where ``-`` is read from, by default the process's standard input.
 
     Returns:
         The files in the order of `paths`, sorted by id within each path and each file once; and whatever else was
         found there, with the reason why it is not read.
 
     Raises:
-        ConfigError: A path does not exist, a glob matches no file, or two different files would get the same id.
+        ConfigError: If a path does not exist, a glob matches no file, or files of different folders would get one id.
     """
     if limit < 1:
         raise ConfigError(f"The size limit must be at least one byte, not {limit}.")
-    finder = _Finder(Exclude(exclude), limit)
+    finder = _Finder(Exclude(exclude), limit, follow_links)
     for path in [paths] if isinstance(paths, str | Path) else paths:
         if str(path) == "-":
             finder.add_stream(stdin or sys.stdin.buffer, stdin_name)
@@ -59,12 +63,14 @@ def find_files(
 class _Finder:
     """Collects sources by id, and what is skipped."""
 
-    def __init__(self, exclude: Exclude, limit: int) -> None:
+    def __init__(self, exclude: Exclude, limit: int, follow_links: bool) -> None:
         self.sources: dict[str, SourceFile] = {}
         self.skipped: list[Skipped] = []
         self._exclude = exclude
         self._limit = limit
+        self._follow_links = follow_links
         self._ids: dict[str, str] = {}  # real path: id
+        self._names: dict[str, str] = {}  # id: the path as the file system has it
 
     def add(self, given: str) -> None:
         if not given.strip() or "\0" in given:
@@ -133,6 +139,9 @@ class _Finder:
         # Links come last, so that a file that lies in the folder keeps the id of its own place.
         for item in sorted(found, key=lambda item: (item.is_link, item.relative.split("/"))):
             real = os.path.realpath(item.path) if item.is_link else os.path.join(real_root, *item.relative.split("/"))
+            if item.is_link and not self._follow_links and not _is_inside(real, real_root):
+                self._skip(str(item.path), f"a link to {real}, outside the folder: --follow-links reads it")
+                continue
             if source := self._add_file(item, real):
                 kept.append(source)
         self.skipped[before:] = sorted(self.skipped[before:], key=lambda item: item.path)
@@ -149,8 +158,28 @@ class _Finder:
         if isinstance(source, Skipped):
             self.skipped.append(source)
             return None
-        self._ids[real] = identity
+        source = self._tell_apart(source, found)
+        self._ids[real] = source.id
+        self._names[source.id] = found.relative
         self._keep(source)
+        return source
+
+    def _tell_apart(self, source: SourceFile, found: Found) -> SourceFile:
+        """Return a source under an id of its own, where another's name differs in the normal form of Unicode alone.
+
+        The one whose name is composed has the id that both would get; the other's is its name as it stands.
+        """
+        known = self.sources.get(source.id)
+        other = self._names.get(source.id)
+        if known is None or other is None or other == found.relative:
+            return source
+        if found.relative != source.id:
+            return replace(source, id=found.relative)
+        for real, identity in self._ids.items():
+            if identity == source.id:
+                self._ids[real] = other
+        self._names[other] = other
+        self.sources[other] = replace(self.sources.pop(source.id), id=other)
         return source
 
     def _keep(self, source: SourceFile) -> None:
@@ -163,6 +192,13 @@ class _Finder:
 
     def _skip(self, path: str, reason: str, *, routine: bool = False) -> None:
         self.skipped.append(Skipped(path, reason, routine))
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    try:
+        return os.path.commonpath([path, folder]) == folder
+    except ValueError:  # on another drive
+        return False
 
 
 def _near(path: Path) -> str:

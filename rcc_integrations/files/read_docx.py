@@ -11,7 +11,10 @@ from rcc_integrations.files.parsed import Parsed, tidy, title_in
 from rcc_integrations.files.word_text import blocks
 
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_MAX_UNPACKED = 512 * 2**20
+#: The most bytes that the parts of a document unpack to, pictures and other media left out.
+MAX_UNPACKED = 64 * 2**20
+_MEDIA = ("media/", "embeddings/", "fonts/")
+_PIECE = 1 << 20
 
 
 def read_docx(data: bytes, name: str) -> Parsed:
@@ -29,7 +32,8 @@ def read_docx(data: bytes, name: str) -> Parsed:
         The text; metadata holds ``title`` where the file's properties give one.
 
     Raises:
-        UnreadableFileError: If the file is broken, needs a password, or would unpack to more than 512 MiB.
+        UnreadableFileError: If the file is broken, needs a password, or unpacks to more than 64 MiB, pictures left
+            out.
         EmptyDocumentError: If it holds no text.
         MissingExtraError: If python-docx is not installed.
     """
@@ -43,8 +47,7 @@ def read_docx(data: bytes, name: str) -> Parsed:
             f"{name} needs a password, or is an old .doc file: save it as .docx without a password."
         )
     try:
-        _check_size(data, name)
-        document = docx.Document(io.BytesIO(data))
+        document = docx.Document(_bounded(data, name))
         parts = blocks(document.element.body)
         for relation in document.part.rels.values():
             if not relation.is_external and relation.reltype.endswith(("/footnotes", "/endnotes")):
@@ -61,11 +64,30 @@ def read_docx(data: bytes, name: str) -> Parsed:
     return Parsed(text, metadata)
 
 
-def _check_size(data: bytes, name: str) -> None:
-    with zipfile.ZipFile(io.BytesIO(data)) as package:
-        unpacked = sum(entry.file_size for entry in package.infolist())
-    if unpacked > _MAX_UNPACKED:
-        raise UnreadableFileError(
-            f"{name} would unpack to {unpacked / 2**20:.0f} MiB, more than the {_MAX_UNPACKED // 2**20} MiB that are "
-            "read: save it without its media, or split it."
-        )
+def _bounded(data: bytes, name: str) -> io.BytesIO:
+    """Return the package without its media, every part of it as long as it says.
+
+    What a package's directory says of lengths can be a lie, and libraries unpack a part as a whole. Here parts are
+    unpacked piece by piece, and the first piece too much ends it.
+    """
+    plain = io.BytesIO()
+    left = MAX_UNPACKED
+    with zipfile.ZipFile(io.BytesIO(data)) as package, zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as kept:
+        for entry in package.infolist():
+            if entry.is_dir():
+                continue
+            if any(place in entry.filename for place in _MEDIA):
+                # Its place stays, so that what refers to it finds something.
+                kept.writestr(entry.filename, b"")
+                continue
+            with package.open(entry) as source, kept.open(entry.filename, "w") as sink:
+                while piece := source.read(_PIECE):
+                    left -= len(piece)
+                    if left < 0:
+                        raise UnreadableFileError(
+                            f"{name} unpacks to more than the {MAX_UNPACKED // 2**20} MiB that are read, pictures left "
+                            "out: split it."
+                        )
+                    sink.write(piece)
+    plain.seek(0)
+    return plain

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from rcc_integrations.files.encoding import decode
 from rcc_integrations.files.parsed import Parsed, clean, title_in
 
-_HEADING = re.compile(r"\s*#[ \t]+(\S.*?)[ \t]*#*[ \t]*(?:\n|$)")
+#: A heading is looked for in so many characters.
+_OPENING = 4096
 
 
 def read_text(data: bytes, name: str) -> Parsed:
@@ -28,8 +28,16 @@ def read_text(data: bytes, name: str) -> Parsed:
     text, encoding = decode(data, name)
     text = clean(text)
     metadata: dict[str, Any] = {}
-    if name.lower().endswith((".md", ".markdown")) and (heading := _HEADING.match(text)):
-        metadata |= title_in(heading[1])
+    if name.lower().endswith((".md", ".markdown")):
+        metadata |= title_in(_heading(text))
     if encoding != "utf-8":
         metadata["encoding"] = encoding
     return Parsed(text, metadata)
+
+
+def _heading(text: str) -> str:
+    """Return the words of a heading that a Markdown text opens with; empty where it opens with something else."""
+    line = text[:_OPENING].lstrip().partition("\n")[0]
+    if not line.startswith(("# ", "#\t")):
+        return ""
+    return line[1:].strip().rstrip("#").strip()

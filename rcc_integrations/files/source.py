@@ -9,7 +9,7 @@ from typing import Any
 
 from rcc_integrations.document import Document, digest_of
 from rcc_integrations.errors import EmptyDocumentError, UnreadableFileError
-from rcc_integrations.files.kinds import KINDS
+from rcc_integrations.files.plain import open_plain
 
 SIZE_LIMIT = 64 * 2**20
 """Default maximum size of a file, in bytes."""
@@ -51,13 +51,16 @@ class SourceFile:
             The document; its digest is that of the bytes that were parsed, even if the file has changed since.
 
         Raises:
-            UnreadableFileError: The file cannot be read, is damaged, or is not text.
-            EmptyDocumentError: It contains no text.
-            MissingExtraError: The library for its kind is not installed.
+            UnreadableFileError: If the file cannot be read, is broken, is no text, or takes more time or memory to
+                parse than is allowed (see `rcc_integrations.files.parsing`).
+            EmptyDocumentError: If it holds no text.
+            MissingExtraError: If the library for its kind is not installed.
         """
+        from rcc_integrations.files.parsing import parse
+
         data = self._bytes()
         # Readers know Markdown by its suffix; an id given to standard input has one as well.
-        parsed = KINDS[self.kind](data, self.source if self.data is None else self.id)
+        parsed = parse(self.kind, data, self.source if self.data is None else self.id)
         if not parsed.text.strip():
             raise EmptyDocumentError(f"{self.source} is empty: there is no text to compress.")
         metadata: dict[str, Any] = {"source": self.source, "kind": self.kind, **parsed.metadata}
@@ -67,7 +70,7 @@ class SourceFile:
         if self.data is not None:
             return self.data
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path) as file:
                 data = file.read(self.limit + 1)
         except OSError as error:
             raise UnreadableFileError(f"{self.source} cannot be read: {error.strerror or error}.") from error

@@ -25,8 +25,8 @@ def walk(root: Path, enter: Callable[[str, bool], bool], *, hidden: bool = False
     """Go through all files below a folder, in no particular order.
 
     Hidden files and folders, generated folders (``node_modules``, ``__pycache__``), virtual environments, Office's
-    lock files and stores of this package are left out and named. A symbolic link to a file is followed; one to a
-    folder is named and not followed, so that no loop and no way out of the folder exists.
+    lock files and stores of this package are left out and named. A symbolic link to a file is given as one;
+    a link to a folder is named and not followed, so that there is no loop.
 
     Args:
         root: The folder.

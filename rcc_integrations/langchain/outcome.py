@@ -48,9 +48,8 @@ def message_of(written: Written, model_name: str) -> AIMessage:
         "finish_reason": "tool_calls" if calls else answer.finish_reason,
         "sources": [asdict(source) for source in answer.sources],
         "timings": asdict(answer.timings),
-        "memory": {"windows": answer.usage.windows, "slots": answer.usage.memory_slots,
-                   "from_cache": bool(answer.usage.memory_slots) and answer.timings.load == 0.0},
-    }  # fmt: skip
+        "memory": {"windows": answer.usage.windows, "slots": answer.usage.memory_slots},
+    }
     if answer.collection:
         metadata |= {"collection": answer.collection, "revision": answer.revision}
     if answer.usage.windows:

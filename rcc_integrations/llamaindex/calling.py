@@ -14,6 +14,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import BaseTool
 
 from rcc_integrations.chat.schemas import class_schema
+from rcc_integrations.llamaindex.events import dispatcher
 from rcc_integrations.llamaindex.settings import MemoryLLM
 
 
@@ -58,6 +59,40 @@ class CallingLLM(MemoryLLM):
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
             for call in calls
         ]
+
+    @dispatcher.span
+    def structured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """Return an object of a class; it is held to its schema while it is written.
+
+        Args:
+            output_cls: The class; it may hold itself, which LlamaIndex's own way through a tool does not allow.
+            prompt: What is asked.
+            llm_kwargs: Settings of this call.
+            **prompt_args: What the prompt's places are filled with.
+
+        Raises:
+            GenerationError: If it was not complete within `max_tokens`.
+        """
+        response = self.chat(self._prompted(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
+        return output_cls.model_validate_json(str(response.message.content))
+
+    @dispatcher.span
+    async def astructured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """Return an object of a class without blocking the event loop; see `structured_predict`."""
+        response = await self.achat(self._prompted(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
+        return output_cls.model_validate_json(str(response.message.content))
 
     def _structured_stream_call(
         self,

@@ -14,6 +14,8 @@ from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
 from llama_index.core.indices.registry import INDEX_STRUCT_TYPE_TO_INDEX_CLASS
 from llama_index.core.llms.utils import resolve_llm
 from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.response_synthesizers.context_only import ContextOnly
+from llama_index.core.response_synthesizers.no_text import NoText
 from llama_index.core.schema import BaseNode, Document, IndexNode, TransformComponent
 from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -33,6 +35,8 @@ from rcc_integrations.llamaindex.whole import WholeDocuments
 from rcc_integrations.reader.reader import RCCReader
 
 _log = logging.getLogger(__name__)
+
+_WITHOUT_LLM: dict[str, Any] = {"no_text": NoText, "context_only": ContextOnly}
 
 
 class RCCMemoryIndex(AsyncTwins):
@@ -267,6 +271,9 @@ class RCCMemoryIndex(AsyncTwins):
             given = chosen("RCCMemoryIndex.as_query_engine", kwargs, SYNTHESIS, {*RETRIEVAL, *CHAT})
             given = {"callback_manager": self._callback_manager, **given}
             asked = resolve_llm(llm, callback_manager=self._callback_manager) if other else self._checked(llm)
+            if mode in _WITHOUT_LLM:
+                # LlamaIndex would ask its global settings for a model that it does not use.
+                given["response_synthesizer"] = _WITHOUT_LLM[mode](llm=asked, streaming=given.get("streaming", False))
             return RetrieverQueryEngine.from_args(self.as_retriever(**kwargs), llm=asked, **given)
         given = chosen("RCCMemoryIndex.as_query_engine", kwargs,
                        [*RETRIEVAL, *SYNTHESIS, *RCCLLM.call_options()], CHAT)  # fmt: skip

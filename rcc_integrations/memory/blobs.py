@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.memory.os_errors import access_error
 from rcc_integrations.memory.shards import ShardFolder
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class BlobFolder(ShardFolder):
         Raises:
             FileNotFoundError: There is no such file.
             CorruptBlobError: The file is not what was written; the message tells how it differs.
+            StoreAccessError: The file cannot be opened or mapped.
         """
         from rcc_integrations.memory.tensor_file import parse
 
@@ -59,7 +61,7 @@ class BlobFolder(ShardFolder):
                 raise CorruptBlobError(f"{where} has {actual:,} bytes instead of {size:,}{most}. {_ADVICE}")
             data = mmap.mmap(descriptor, actual, access=mmap.ACCESS_COPY)
         except OSError as error:
-            raise CorruptBlobError(f"{where} cannot be mapped into memory: {error}.") from error
+            raise access_error(error, self.path(key)) from error
         finally:
             os.close(descriptor)
         if checksum_of(data) != checksum:

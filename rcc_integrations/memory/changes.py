@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rcc_integrations.errors import ConfigError, EmptyDocumentError, FingerprintMismatchError
+from rcc_integrations.errors import ConfigError, CorruptBlobError, EmptyDocumentError, FingerprintMismatchError
 from rcc_integrations.memory.json_value import JSON, dumps
 from rcc_integrations.memory.names import check_key
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, WindowRecord
@@ -40,12 +40,16 @@ def same_content(old: DocumentRecord, new: DocumentRecord) -> bool:
 def counted(
     record: CollectionRecord, added: Sequence[DocumentRecord], removed: Sequence[DocumentRecord]
 ) -> CollectionRecord:
-    """Return a collection's record after documents came and went."""
+    """Return a collection's record after documents came and went.
+
+    Raises:
+        CorruptBlobError: More would go than it counts.
+    """
 
     def change(size: Callable[[DocumentRecord], int]) -> int:
         return sum(map(size, added)) - sum(map(size, removed))
 
-    return replace(
+    after = replace(
         record,
         revision=record.revision + 1,
         documents=record.documents + len(added) - len(removed),
@@ -53,6 +57,12 @@ def counted(
         tokens=record.tokens + change(lambda document: document.tokens),
         slots=record.slots + change(lambda document: document.slots),
     )
+    if min(after.documents, after.windows, after.tokens, after.slots) < 0:
+        raise CorruptBlobError(
+            f"Collection {record.name!r} counts fewer documents, windows, tokens or slots than are about to go. Run "
+            "`rcc verify --repair`."
+        )
+    return after
 
 
 def matching(record: CollectionRecord, fingerprint: str, model: dict[str, JSON], storage: str) -> CollectionRecord:

@@ -59,8 +59,8 @@ def check_folder(folder: Path) -> bool:
     return bool((folder / DBNAME).exists())
 
 
-def check_schema(connection: sqlite3.Connection) -> None:
-    """Refuse a database with objects or settings that diskcache, as used here, does not make.
+def check_schema(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of what is in a database.
 
     Args:
         connection: One that cannot write.
@@ -68,7 +68,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
     Raises:
         StoreFormatError: Something is there that is not ours. A database that is only half made passes.
     """
-    tables = set()
+    tables: set[str] = set()
     for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
         if kind == "index" and name == "sqlite_autoindex_Settings_1" and sql is None:
             continue
@@ -85,3 +85,4 @@ def check_schema(connection: sqlite3.Connection) -> None:
                 ("eviction_policy", "none"),
             }:
                 refuse("a setting that is not ours", (key, value))
+    return tables

@@ -14,28 +14,33 @@ from urllib.parse import quote
 from diskcache import Timeout
 from diskcache.core import DBNAME
 
-from rcc_integrations.errors import ConfigError, StoreError, StoreReadOnlyError
+from rcc_integrations.errors import CorruptBlobError, StoreError, StoreFormatError, StoreReadOnlyError
 from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory import sealing
 from rcc_integrations.memory.database_guard import check_folder, check_schema
+from rcc_integrations.memory.index_file import make_database, unexpanded
 from rcc_integrations.memory.json_disk import (
     EVERYTHING,
     MAX_ROW,
     SCAN,
     SELECT,
     JSONOnlyDisk,
+    Row,
     SafeCache,
-    Unreadable,
     after,
     decode_all,
     decode_row,
     decode_text,
 )
 from rcc_integrations.memory.json_value import JSON
-from rcc_integrations.memory.sqlite_errors import store_error, translated
+from rcc_integrations.memory.os_errors import access
+from rcc_integrations.memory.sqlite_errors import REPAIR, store_error, translated
 
 LOCK_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 600.0
+
+#: The row that counts the transactions that changed something: of an index and a copy of it, it tells the later.
+CHANGES: Final = "changes"
 
 
 class Rows(Protocol):
@@ -47,7 +52,7 @@ class Rows(Protocol):
     def scan(self, prefix: str) -> list[tuple[str, JSON]]:
         """Return keys and values under a prefix, in key order."""
 
-    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+    def everything(self) -> Iterator[Row]:
         """Give every row, with what is wrong where one cannot be read."""
 
 
@@ -76,17 +81,34 @@ class Index:
         self._pid = os.getpid()
         self._disk = JSONOnlyDisk(str(folder))
         self._cache: SafeCache | None = None
-        exists = check_folder(folder)
-        if not exists and read_only:
-            raise StoreReadOnlyError(f"There is no index in {folder}: open the store once for writing.")
-        with translated(folder):
-            if exists:
-                connection = self._connect()
-                check_schema(connection)
-                self._idle.append(connection)
-            if not read_only:
-                self._cache = SafeCache(_unexpanded(folder), timeout=LOCK_SECONDS)
+        #: Whether this object has changed anything.
+        self.changed = False
+        self._open()
+
+    def _open(self) -> None:
+        with access(self.folder):
+            exists = check_folder(self.folder)
+        if not exists and self.read_only:
+            raise StoreReadOnlyError(
+                f"There is no index in {self.folder}: nothing was ever added, or making the store was interrupted. "
+                "Adding something makes it."
+            )
+        with translated(self.folder), access(self.folder):
+            if not exists:
+                make_database(self.folder)
+            connection = self._connect()
+            self._idle.append(connection)
+            if "Cache" not in check_schema(connection):
+                raise StoreFormatError(f"The index in {self.folder} is not whole: it has no table. {REPAIR}")
+            if not self.read_only:
+                self._cache = SafeCache(unexpanded(self.folder), timeout=LOCK_SECONDS)
         self._identity = self._identify()
+
+    def reopen(self) -> None:
+        """Open the index again after its file was replaced."""
+        self.close()
+        self._closed = False
+        self._open()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[ReadTransaction]:
@@ -112,7 +134,13 @@ class Index:
             try:
                 with contextlib.ExitStack() as stack:
                     self._begin(cache, stack)
-                    yield WriteTransaction(cache)
+                    # Another process may have put another file in its place while this one waited.
+                    self._check_open()
+                    transaction = WriteTransaction(cache)
+                    yield transaction
+                    if transaction.changed:
+                        transaction.set(CHANGES, changes_in(transaction) + 1)
+                self.changed = self.changed or transaction.changed
             except (sqlite3.Error, Timeout, UnicodeDecodeError):
                 # SQLite may have ended the transaction on its own, or left it open: a new connection is clean.
                 cache.close()
@@ -120,7 +148,26 @@ class Index:
 
     def size(self) -> int:
         """Return the bytes of the database and its side files."""
-        return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.name.startswith(DBNAME))
+        with access(self.folder), os.scandir(self.folder) as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.name.startswith(DBNAME))
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the index as it is at one instant to a new file, durably.
+
+        Every row is read for it: what cannot be read makes the copy fail.
+
+        Raises:
+            StoreError: It cannot be read, or the copy not be written.
+        """
+        with translated(self.folder), access(path):
+            connection = self._connect()
+            try:
+                connection.execute("PRAGMA query_only = OFF")
+                connection.execute("VACUUM INTO ?", (str(path),))
+            finally:
+                connection.close()
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close all connections that are not in use; later calls raise StoreError."""
@@ -236,7 +283,7 @@ class ReadTransaction:
         rows = self._connection.execute(SCAN, (prefix, after(prefix)))
         return [decode_row(self._disk, row, self._sealed) for row in rows]
 
-    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+    def everything(self) -> Iterator[Row]:
         """Give every row, with what is wrong where one cannot be read."""
         yield from decode_all(self._disk, self._connection.execute(EVERYTHING), self._sealed)
 
@@ -256,6 +303,7 @@ class WriteTransaction:
 
     def __init__(self, cache: SafeCache) -> None:
         self._cache = cache
+        self.changed = False
 
     def get(self, key: str) -> JSON:
         """Return the value of a key; None where there is none."""
@@ -265,25 +313,47 @@ class WriteTransaction:
         """Return keys and values under a prefix, in key order."""
         return self._cache.scan(prefix)
 
-    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+    def everything(self) -> Iterator[Row]:
         """Give every row, with what is wrong where one cannot be read."""
         yield from self._cache.everything()
 
     def set(self, key: str, value: JSON) -> None:
         """Set the value of a key."""
+        self.changed = True
         self._cache.put(key, value)
 
     def delete(self, key: str) -> None:
         """Remove a key; none is fine."""
+        self.changed = True
         self._cache.erase(key)
+
+    def take_out(self, rowid: int) -> dict[str, JSON]:
+        """Remove a row by its number, whatever its key; return all of it."""
+        self.changed = True
+        return self._cache.take_out(rowid)
+
+    def check(self) -> list[str]:
+        """Return what SQLite's own integrity check finds wrong."""
+        return [str(row[0]) for row in self._cache.sql("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
 
     def seal(self) -> None:
         """Give every row its seal that has none; see `sealing.seal`."""
         sealing.seal(self._cache)
 
-    def mend(self) -> list[str]:
-        """Repair the rows whose checksums tell how; see `sealing.mend`."""
-        return sealing.mend(self._cache)
+    def mend(self) -> list[sealing.Mended]:
+        """Put right what the rows' seals tell how to; see `sealing.mend`."""
+        mended = sealing.mend(self._cache)
+        self.changed = self.changed or bool(mended)
+        return mended
+
+
+def changes_in(rows: Rows) -> int:
+    """Return how many transactions have changed something; 0 where that is not counted or cannot be read."""
+    try:
+        number = rows.get(CHANGES)
+    except (CorruptBlobError, StoreFormatError):
+        return 0
+    return number if type(number) is int and number >= 0 else 0
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
@@ -301,13 +371,3 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _unexpanded(folder: Path) -> str:
-    path = str(folder)
-    if os.path.expandvars(path) != path or os.path.expanduser(path) != path:
-        raise ConfigError(
-            f"The store's path {path!r} holds '$' or '~' with a meaning for the index library, which would open "
-            f"{os.path.expandvars(os.path.expanduser(path))!r}: choose another path."
-        )
-    return path

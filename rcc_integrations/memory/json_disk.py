@@ -41,6 +41,9 @@ KNOWN_SETTINGS: Final = frozenset(SETTINGS) | frozenset(DEFAULT_SETTINGS) | froz
 # The most bytes of one row: a text of some 40 million tokens has a record that long. What is longer is never loaded.
 MAX_ROW: Final = 1 << 26
 
+# Text of a row up to which anything may be in it, see `check_density`.
+DENSE: Final = 1 << 20
+
 # The columns that `decode_row` wants, in its order.
 COLUMNS: Final = "key, raw, mode, filename, value, tag, expire_time"
 
@@ -65,6 +68,10 @@ class JSONOnlyDisk(Disk):  # type: ignore[misc]
         if read:
             raise StoreFormatError("The index takes JSON values, not open files.")
         text = dumps(value)
+        try:
+            check_density(text)
+        except ValueError as error:
+            raise ConfigError(f"A record cannot be stored: {error}. Keep less metadata with the document.") from None
         if 4 * len(text) > MAX_ROW and len(text.encode()) > MAX_ROW - (1 << 16):
             raise ConfigError(
                 f"A record of {len(text):,} characters is too long for the index, which takes {MAX_ROW:,} bytes: cut "
@@ -78,6 +85,7 @@ class JSONOnlyDisk(Disk):  # type: ignore[misc]
             refuse("a value that is not JSON text", value)
         try:
             value.encode()
+            check_density(value)
             return loads(value)
         except ValueError:
             refuse("a value that is not JSON", value)
@@ -144,9 +152,23 @@ class SafeCache(Cache):  # type: ignore[misc]
         if not self._sql(DELETE, (key,)).rowcount:
             self.delete(key)
 
-    def everything(self) -> Iterator[tuple[str, JSON | Unreadable]]:
+    def everything(self) -> Iterator[Row]:
         """Give every row of the table, with what is wrong where one cannot be read."""
         yield from decode_all(self._disk, self._sql(EVERYTHING))
+
+    def take_out(self, rowid: int) -> dict[str, JSON]:
+        """Remove a row inside the running transaction, whatever its key; return all of it, bytes that are no text too.
+
+        Raises:
+            StoreFormatError: It has a side file, which no row of ours has.
+        """
+        row = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE rowid = ?", (rowid,)).fetchone()
+        if row is None:
+            return {}
+        if row[3] is not None:
+            refuse("a side file", row[3])
+        self._sql("DELETE FROM Cache WHERE rowid = ?", (rowid,))
+        return dict(zip(COLUMNS.split(", "), map(shown, row), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +178,30 @@ class Unreadable:
     Args:
         reason: Why.
         foreign: Whether the row is of a kind that this package never writes, rather than damaged.
+        text: Its value as it stands there.
     """
 
     reason: str
     foreign: bool
+    text: JSON = None
 
 
-EVERYTHING: Final = f"SELECT {COLUMNS} FROM Cache"
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the index.
+
+    Args:
+        key: Its key; bytes that are no UTF-8 stand in it as surrogates.
+        value: Its value, or what is wrong with it.
+        rowid: SQLite's number of it; 0 where it is in no table.
+    """
+
+    key: str
+    value: JSON | Unreadable
+    rowid: int
+
+
+EVERYTHING: Final = f"SELECT {COLUMNS}, rowid FROM Cache"
 SCAN: Final = f"SELECT {COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
 DELETE: Final = "DELETE FROM Cache WHERE key = ? AND filename IS NULL"
 SELECT: Final = f"SELECT {COLUMNS} FROM Cache WHERE key = ?"
@@ -208,15 +247,39 @@ def decode_row(disk: JSONOnlyDisk, row: tuple[Any, ...], sealed: bool = True) ->
     return disk.get(key, raw), disk.fetch(mode, filename, value, False)
 
 
-def decode_all(
-    disk: JSONOnlyDisk, rows: Iterable[tuple[Any, ...]], sealed: bool = True
-) -> Iterator[tuple[str, JSON | Unreadable]]:
-    """Give keys and values of rows of `COLUMNS`, with what is wrong where one cannot be read."""
-    for row in rows:
+def decode_all(disk: JSONOnlyDisk, rows: Iterable[tuple[Any, ...]], sealed: bool = True) -> Iterator[Row]:
+    """Give rows of `COLUMNS` and their numbers, with what is wrong where one cannot be read."""
+    for *row, rowid in rows:
         try:
-            yield decode_row(disk, row, sealed)
+            yield Row(*decode_row(disk, tuple(row), sealed), rowid)
         except StoreError as error:
-            yield str(row[0]), Unreadable(str(error), not is_ours(row))
+            yield Row(str(row[0]), Unreadable(str(error), not is_ours(tuple(row)), shown(row[4])), rowid)
+
+
+def shown(value: object) -> JSON:
+    """Return a column's value as JSON can hold it: bytes that are no UTF-8 as escapes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value if isinstance(value, int | float) else None if value is None else str(value)
+
+
+def check_density(text: str) -> None:
+    """Refuse JSON text that stands for far more memory than it has characters, before it is parsed.
+
+    A list of empty lists takes twenty times its text. Records of ours have five numbers or names and one list for
+    some ninety characters; up to a megabyte anything may be in them.
+
+    Raises:
+        ValueError: It is longer than a megabyte, and has a bracket for fewer than 24 or a comma for fewer than 10
+            characters.
+    """
+    if len(text) <= DENSE:
+        return
+    brackets, commas = text.count("[") + text.count("{"), text.count(",")
+    if 24 * brackets > len(text) or 10 * commas > len(text):
+        raise ValueError(f"its {len(text):,} characters hold {brackets:,} brackets and {commas:,} commas")
 
 
 def is_ours(row: tuple[Any, ...]) -> bool:

@@ -12,17 +12,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import xxhash
+from diskcache.core import DBNAME
+
 from rcc_integrations.errors import StoreError, StoreFormatError
 from rcc_integrations.memory.json_value import loads
-from rcc_integrations.memory.shards import TEMP_PREFIX, ShardFolder, sync_folder, write_error
+from rcc_integrations.memory.os_errors import write_error
+from rcc_integrations.memory.shards import TEMP_PREFIX, ShardFolder, sync_folder
 
 FORMAT: Final = "rcc-memory-store"
-VERSION: Final = 2
-# Version 1 is the same but for the seals of the index's rows.
-READABLE: Final = (1, VERSION)
+VERSION: Final = 3
+# Version 1 lacks the seals of the index's rows, version 2 the fingerprints in the rows of memories.
+READABLE: Final = (1, 2, VERSION)
+SEALED: Final = 2
 MARKER: Final = "store.json"
 
 _MAX_MARKER = 1 << 16
+_TWO_PAGES = 2 * 4096
+_ADVICE = "If this was a store, `rcc verify --repair` makes the marker anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +72,42 @@ class Layout:
         Raises:
             StoreFormatError: The index is gone; making a new one would make everything else rubbish.
         """
-        if (self.index / "cache.db").exists():
+        if os.path.lexists(self.index / DBNAME):
             return
+        part = self.first_part()
+        if part is not None:
+            raise StoreFormatError(
+                f"{self.path} holds {part.name} but its index is gone: `rcc verify --repair` brings it back from its "
+                "backup. Where there is none, restore the folder 'index' from a copy, or start a new store elsewhere "
+                "and add the documents again."
+            )
+
+    def first_part(self) -> Path | None:
+        """Return the first of the folders of memories and texts that holds a file; None where both are empty."""
         for part in (self.blobs, self.texts):
             # Two levels down, so that the empty folders of a removed document do not count.
             found = (path for path, _ in ShardFolder(part, "").files() if path.parent.parent == part)
             if any(not path.name.startswith(TEMP_PREFIX) for path in found):
-                raise StoreFormatError(
-                    f"{self.path} holds {part.name} but its index is gone: restore the folder 'index' from a copy, or "
-                    "start a new store elsewhere and add the documents again."
-                )
+                return part
+        return None
+
+    def clear_unfinished(self) -> None:
+        """Remove the beginning of an index that was never finished, as versions before could leave it.
+
+        That is a database without a table, in a store without memories and texts: there is nothing in it.
+        """
+        database = self.index / DBNAME
+        try:
+            status = os.lstat(database)
+        except FileNotFoundError:
+            return
+        # Two pages have no room for a table; the log beside them may have.
+        log = self.index / f"{DBNAME}-wal"
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _TWO_PAGES or (log.exists() and log.stat().st_size):
+            return
+        if self.first_part() is None:
+            for name in (f"{DBNAME}-journal", f"{DBNAME}-shm", f"{DBNAME}-wal", DBNAME):
+                (self.index / name).unlink(missing_ok=True)
 
 
 def open_layout(path: Path, *, create: bool) -> Layout:
@@ -98,12 +131,12 @@ def open_layout(path: Path, *, create: bool) -> Layout:
             if others:
                 raise StoreFormatError(
                     f"{path} is not a memory store (it has no {MARKER}) and not empty: it holds {sorted(others)[0]!r}. "
-                    "Choose another path; nothing was written."
+                    f"Choose another path; nothing was written. {_ADVICE}"
                 )
             if not create:
                 raise StoreError(f"There is no memory store in {path}: check the path, or create one by adding to it.")
             _create(path)
-    return Layout(path, *_read_marker(path / MARKER))
+    return Layout(path, *read_marker(path / MARKER))
 
 
 def mark_upgraded(layout: Layout) -> Layout:
@@ -112,7 +145,7 @@ def mark_upgraded(layout: Layout) -> Layout:
     Raises:
         StoreError: Its marker cannot be written.
     """
-    _write_marker(layout.path, layout.id, os.replace)
+    write_marker(layout.path, layout.id, VERSION, os.replace)
     return replace(layout, version=VERSION)
 
 
@@ -130,11 +163,23 @@ def _create(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(error, f"make a store in {path}") from error
-    _write_marker(path, secrets.token_hex(16), _publish)
+    write_marker(path, secrets.token_hex(16), VERSION, _publish)
 
 
-def _write_marker(path: Path, identity: str, publish: Callable[[Path, Path], None]) -> None:
-    marker = json.dumps({"format": FORMAT, "version": VERSION, "id": identity}, indent=2) + "\n"
+def write_marker(path: Path, identity: str, version: int, publish: Callable[[Path, Path], None] = os.replace) -> None:
+    """Write the marker of a store, durably.
+
+    Args:
+        path: The store's folder.
+        identity: Its id.
+        version: Its format version.
+        publish: Gives the file its name.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    seal = _seal(version, identity)
+    marker = json.dumps({"format": FORMAT, "version": version, "id": identity, "seal": seal}, indent=2) + "\n"
     temp = path / f"{TEMP_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         try:
@@ -162,7 +207,17 @@ def _publish(temp: Path, marker: Path) -> None:
         os.replace(temp, marker)
 
 
-def _read_marker(path: Path) -> tuple[str, int]:
+def _seal(version: int, identity: str) -> str:
+    return xxhash.xxh3_64_hexdigest(f"{FORMAT}\0{version}\0{identity}".encode("utf-8", "surrogatepass"))
+
+
+def read_marker(path: Path) -> tuple[str, int]:
+    """Return the id and the version that a marker tells.
+
+    Raises:
+        StoreError: It cannot be read.
+        StoreFormatError: It is damaged, something else, or of a format that this version does not read.
+    """
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise StoreFormatError(f"{path} is a link or not a plain file: this is no memory store.")
@@ -171,12 +226,16 @@ def _read_marker(path: Path) -> tuple[str, int]:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise StoreFormatError(f"{path} is not the marker of a memory store: {error}.") from None
+        raise StoreFormatError(f"{path} is not the marker of a memory store: {error}. {_ADVICE}") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise StoreFormatError(f"{path} is not the marker of a memory store: its format is not {FORMAT!r}.")
+        raise StoreFormatError(f"{path} is not the marker of a memory store: its format is not {FORMAT!r}. {_ADVICE}")
     version, identity = value.get("version"), value.get("id")
     if type(version) is not int or type(identity) is not str:
-        raise StoreFormatError(f"{path} is damaged: it needs a whole number as 'version' and a string as 'id'.")
+        raise StoreFormatError(
+            f"{path} is damaged: it needs a whole number as 'version' and a string as 'id'. {_ADVICE}"
+        )
+    if value.get("seal", _seal(version, identity)) != _seal(version, identity):
+        raise StoreFormatError(f"{path} is damaged: it does not fit its checksum. {_ADVICE}")
     if version not in READABLE:
         raise StoreFormatError(
             f"The store in {path.parent} has format version {version}; this version of rcc-integrations reads versions "

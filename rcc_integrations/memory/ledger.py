@@ -8,6 +8,7 @@
 | `blob:KEY` | `BlobRow` |
 | `text:KEY` | `TextRow` |
 | `usage` | bytes of all blobs and of all texts |
+| `changes` | number of transactions that changed something |
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class BlobRow:
         storage: `int8`, `bfloat16` or `float32`.
         count: Documents that need it.
         put: When it was stored, seconds since 1970.
+        fingerprint: Fingerprint of the model that made it; empty where a store of format 2 or below did not say.
     """
 
     bytes: int
@@ -47,24 +49,27 @@ class BlobRow:
     storage: str
     count: int
     put: float
+    fingerprint: str = ""
 
     @classmethod
     def from_json(cls, value: JSON) -> BlobRow:
         """Read a row; CorruptBlobError if it is not one."""
-        if type(value) is dict and len(value) == 5:
+        if type(value) is dict and len(value) == (6 if "fingerprint" in value else 5):
             size, checksum, storage = value.get("bytes"), value.get("checksum"), value.get("storage")
-            count, put = value.get("count"), value.get("put")
+            count, put, made_by = value.get("count"), value.get("put"), value.get("fingerprint", "")
             if (
                 type(size) is int
                 and type(count) is int
                 and type(checksum) is str
                 and type(storage) is str
+                and type(made_by) is str
+                and made_by.isascii()
                 and is_number(put)
                 and 0 <= size <= MAX_COUNT
                 and 0 <= count <= MAX_COUNT
                 and storage in STORAGES
             ):
-                return cls(size, checksum, storage, count, float(put))  # type: ignore[arg-type]
+                return cls(size, checksum, storage, count, float(put), made_by)  # type: ignore[arg-type]
         raise CorruptBlobError(f"A blob's row in the index is damaged: {str(value)[:100]}. Run `rcc verify --repair`.")
 
 
@@ -109,7 +114,7 @@ class Usage:
             return cls()
         if type(value) is dict and len(value) == 2:
             blobs, texts = value.get("blobs"), value.get("texts")
-            if type(blobs) is int and type(texts) is int:
+            if type(blobs) is int and type(texts) is int and blobs >= 0 and texts >= 0:
                 return cls(blobs, texts)
         raise CorruptBlobError(f"The index's row of bytes used is damaged: {value!r:.100}. Run `rcc verify --repair`.")
 
@@ -134,6 +139,29 @@ def text_row(rows: Rows, key: str) -> TextRow | None:
 def usage(rows: Rows) -> Usage:
     """Return the bytes in use."""
     return Usage.from_json(rows.get(USAGE))
+
+
+def charge(rows: WriteTransaction, *, blobs: int = 0, texts: int = 0) -> None:
+    """Book bytes that came (positive) or went (negative).
+
+    Args:
+        rows: The transaction.
+        blobs: Bytes of memories.
+        texts: Bytes of texts.
+
+    Raises:
+        CorruptBlobError: Less would be left than nothing: the count does not agree with the rows.
+    """
+    if not blobs and not texts:
+        return
+    use = usage(rows)
+    after = Usage(use.blobs + blobs, use.texts + texts)
+    if after.blobs < 0 or after.texts < 0:
+        raise CorruptBlobError(
+            f"The index counts {use.blobs:,} bytes of memories and {use.texts:,} of texts, fewer than it is about to "
+            "free. Run `rcc verify --repair`."
+        )
+    set_row(rows, USAGE, after)
 
 
 def document_row(rows: Rows, uid: str, document: str) -> DocumentRecord | None:
@@ -173,6 +201,13 @@ def set_collection(rows: WriteTransaction, record: CollectionRecord) -> None:
     rows.set(COLLECTION + record.uid, record.to_json())
 
 
+def retain_text(rows: WriteTransaction, key: str) -> None:
+    """Count one more document for a text, which must have a row."""
+    row = text_row(rows, key)
+    assert row is not None
+    set_row(rows, TEXT + key, replace(row, count=row.count + 1))
+
+
 def retain_blobs(rows: WriteTransaction, keys: Iterable[str]) -> None:
     """Count one more document for each of these blobs, which must have rows."""
     for key in keys:
@@ -189,18 +224,14 @@ def release_blobs(rows: WriteTransaction, keys: Iterable[str]) -> set[str]:
         keys: The blobs of each document; one that several of them need comes several times.
     """
     gone, freed = _release(rows, BLOB, keys, blob_row)
-    if freed:
-        use = usage(rows)
-        set_row(rows, USAGE, replace(use, blobs=use.blobs - freed))
+    charge(rows, blobs=-freed)
     return gone
 
 
 def release_texts(rows: WriteTransaction, keys: Iterable[str]) -> set[str]:
     """Count one document less for each of these texts; see `release_blobs`."""
     gone, freed = _release(rows, TEXT, keys, text_row)
-    if freed:
-        use = usage(rows)
-        set_row(rows, USAGE, replace(use, texts=use.texts - freed))
+    charge(rows, texts=-freed)
     return gone
 
 
@@ -214,7 +245,12 @@ def _release(
     gone, freed = set(), 0
     for key, times in Counter(keys).items():
         row = read(rows, key)
-        if row is None or row.count <= times:
+        if row is not None and row.count < times:
+            raise CorruptBlobError(
+                f"The index counts {row.count} documents with {kind}{key[:12]}…, and {times} of them are about to go. "
+                "Run `rcc verify --repair`."
+            )
+        if row is None or row.count == times:
             rows.delete(kind + key)
             freed += row.bytes if row else 0
             gone.add(key)

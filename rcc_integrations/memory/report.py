@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from rcc_integrations.memory.records import DocumentRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,17 +14,20 @@ class Problem:
     """A problem in the store.
 
     Args:
-        kind: `index`, `record`, `collection`, `counters`, `reference-count`, `usage`, `blob-damaged`, `text-damaged`,
-            `document-damaged`, `unreferenced`, `file-without-row`, `leftover` or `foreign`.
-        what: A sentence that describes it.
+        kind: `marker`, `index`, `index-behind`, `log`, `record`, `collection`, `counters`, `reference-count`, `usage`,
+            `blob-damaged`, `text-damaged`, `foreign-memory`, `document-damaged`, `document-lost`, `unreferenced`,
+            `file-without-row`, `leftover`, `unreadable` or `foreign`.
+        what: A sentence that names it.
         where: A path in the store's folder, an index key, or `collection/document`.
-        repaired: Whether it has been repaired.
+        repaired: Whether it has been put right.
+        action: What a repair did about it, or would do; empty where it does nothing.
     """
 
     kind: str
     what: str
     where: str
     repaired: bool = False
+    action: str = ""
 
 
 class DamagedDocument(NamedTuple):
@@ -39,6 +45,28 @@ class DamagedDocument(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class LostCollection:
+    """A collection whose record cannot be read, though its documents can.
+
+    Args:
+        uid: Its uid.
+        name: What it was called, as far as that is known.
+        documents: Its documents.
+        storage: How its memories are stored; empty where nothing tells.
+    """
+
+    uid: str
+    name: str
+    documents: tuple[DocumentRecord, ...]
+    storage: str
+
+
+#: Tells fingerprint and description of the model that made a lost collection; None where it cannot prove them. Who
+#: has a model can: the key of a memory is a hash over the fingerprint and the tokens of its window.
+Rebuild: TypeAlias = Callable[[LostCollection], tuple[str, dict[str, Any]] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """The report of a check of the store.
 
@@ -50,6 +78,8 @@ class VerifyReport:
         documents: Documents checked.
         blobs: Blobs checked.
         texts: Texts checked.
+        failure: Why damaged documents were not compressed again, or a lost collection not rebuilt; empty where nothing
+            failed.
     """
 
     problems: tuple[Problem, ...]
@@ -59,6 +89,7 @@ class VerifyReport:
     documents: int
     blobs: int
     texts: int
+    failure: str = ""
 
     @property
     def ok(self) -> bool:

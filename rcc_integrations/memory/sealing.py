@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import xxhash
 from diskcache.core import MODE_RAW
 
 from rcc_integrations.errors import StoreError
-from rcc_integrations.memory.json_disk import COLUMNS, SafeCache, decode_row, is_ours, seal_of
+from rcc_integrations.memory.json_disk import COLUMNS, SafeCache, decode_row, is_ours, seal_of, shown
+from rcc_integrations.memory.json_value import JSON
 
 # Trying every bit takes time that grows with the square of the length: some seconds for a row as long as this.
 MOST_BYTES: Final = 1 << 16
@@ -22,7 +24,20 @@ def seal(cache: SafeCache) -> None:
             cache.sql("UPDATE Cache SET tag = ? WHERE rowid = ?", seal_of(row[0], row[4]), rowid)
 
 
-def mend(cache: SafeCache) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A row that was put right.
+
+    Args:
+        key: Its key.
+        before: Its columns as they were.
+    """
+
+    key: str
+    before: dict[str, JSON]
+
+
+def mend(cache: SafeCache) -> list[Mended]:
     """Put right, inside a transaction, what a seal tells how to; return the keys of rows that were changed.
 
     That is a row of which one bit changed, one whose value and key are whole beside another column that is not, and
@@ -30,7 +45,8 @@ def mend(cache: SafeCache) -> list[str]:
     """
     if cache.sql("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
         cache.sql("REINDEX")
-    found = {}
+    found: dict[int, tuple[str, ...]] = {}
+    before: list[dict[str, JSON]] = []
     for rowid, *row in cache.sql(f"SELECT rowid, {COLUMNS} FROM Cache"):
         try:
             decode_row(cache.disk, tuple(row))
@@ -38,13 +54,14 @@ def mend(cache: SafeCache) -> list[str]:
             whole = _whole(*row)
             if whole is not None:
                 found[rowid] = whole
+                before.append(dict(zip(COLUMNS.split(", "), map(shown, row), strict=True)))
     for rowid, (key, value, tag) in found.items():
         cache.sql(
             "UPDATE Cache SET key = ?, raw = 1, mode = ?, filename = NULL, value = ?, tag = ?, expire_time = NULL"
             " WHERE rowid = ?",
             *(key, MODE_RAW, value, tag, rowid),
         )
-    return [key for key, _, _ in found.values()]
+    return [Mended(key, old) for (key, _, _), old in zip(found.values(), before, strict=True)]
 
 
 def _whole(key: Any, raw: Any, mode: Any, filename: Any, value: Any, tag: Any, expires: Any) -> tuple[str, ...] | None:

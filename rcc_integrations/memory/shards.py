@@ -7,18 +7,17 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from rcc_integrations.errors import CorruptBlobError, StoreError, StoreFormatError, StoreFullError, StoreReadOnlyError
+from rcc_integrations.errors import CorruptBlobError, StoreFormatError
 from rcc_integrations.memory.names import check_key, is_key
+from rcc_integrations.memory.os_errors import access_error, write_error
 
 TEMP_PREFIX = ".writing-"
 
 # Flags that a platform lacks do nothing there; lstat is asked first on every platform.
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class ShardFolder:
@@ -54,7 +53,9 @@ class ShardFolder:
 
         Raises:
             FileNotFoundError: There is no such file.
-            CorruptBlobError: It is no plain file inside the folder (a link, a pipe, …), or cannot be read.
+            CorruptBlobError: It is no plain file inside the folder, but a link, a pipe, ….
+            StoreAccessError: It cannot be opened. Only a file that is not there is absent, and only one that was read
+                can be damaged.
         """
         path = self.path(key)
         for folder in (self.root, path.parent):
@@ -73,7 +74,9 @@ class ShardFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise CorruptBlobError(f"{path} cannot be read: {error.strerror}.") from error
+            if error.errno == errno.ELOOP:
+                raise CorruptBlobError(f"{path} is a link and is not followed.") from error
+            raise access_error(error, path) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise CorruptBlobError(f"{path} is not a plain file and is not read.")
@@ -90,7 +93,10 @@ class ShardFolder:
             size = os.fstat(file.fileno()).st_size
             if most is not None and size > most:
                 raise CorruptBlobError(f"{self.path(key)} has {size:,} bytes, more than {most:,}, and is not read.")
-            return file.read()
+            try:
+                return file.read()
+            except OSError as error:
+                raise access_error(error, self.path(key)) from error
 
     def write_temp(self, key: str, data: bytes) -> Path:
         """Write data durably under a temporary name next to a key's place, to be moved there by `place`.
@@ -141,8 +147,12 @@ class ShardFolder:
             StoreError: It cannot be removed.
         """
         path = self.path(key)
-        if _is_folder(self.root) and _is_folder(path.parent):
-            remove_file(path)
+        if not (_is_folder(self.root) and _is_folder(path.parent)):
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(error, f"remove {path}") from error
 
     @staticmethod
     def discard(temp: Path) -> None:
@@ -150,20 +160,26 @@ class ShardFolder:
         with contextlib.suppress(OSError):
             temp.unlink()
 
-    def files(self) -> Iterator[tuple[Path, str | None]]:
+    def files(self, on_error: Callable[[Path, OSError], None] | None = None) -> Iterator[tuple[Path, str | None]]:
         """Give every entry under the folder, sorted: its path and its key, None for what has no business there.
 
         Links and other special files come with None as well, and are not followed.
+
+        Args:
+            on_error: Told of a folder that cannot be listed; the others are gone on with. Without it, that is raised.
+
+        Raises:
+            StoreAccessError: A folder cannot be listed.
         """
         if not _is_folder(self.root):
             if _lstat(self.root) is not None:
                 yield self.root, None
             return
-        for shard in sorted(os.scandir(self.root), key=lambda entry: entry.name):
+        for shard in _entries(self.root, on_error):
             if not shard.is_dir(follow_symlinks=False):
                 yield Path(shard.path), None
                 continue
-            for entry in sorted(os.scandir(shard.path), key=lambda entry: entry.name):
+            for entry in _entries(Path(shard.path), on_error):
                 key = entry.name.removesuffix(self.suffix)
                 good = is_key(key) and key[:2] == shard.name and entry.name == key + self.suffix
                 yield Path(entry.path), key if good and entry.is_file(follow_symlinks=False) else None
@@ -182,31 +198,6 @@ class ShardFolder:
                 sync_folder(part.parent)
 
 
-def write_error(error: OSError, action: str) -> StoreError:
-    """Return the error of this package for a failed write."""
-    if error.errno in _FULL:
-        return StoreFullError(
-            f"No room to {action}: {error.strerror}. Free some space or move the store; nothing half-written stays."
-        )
-    if error.errno in _READ_ONLY:
-        return StoreReadOnlyError(f"Cannot {action}: {error.strerror}. The store can only be read from here.")
-    if error.errno == errno.ENOENT:
-        return StoreError(f"Cannot {action}: a file or folder was removed meanwhile. Try again.")
-    return StoreError(f"Cannot {action}: {error.strerror or error}.")
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file or link; none is fine.
-
-    Raises:
-        StoreError: It cannot be removed.
-    """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(error, f"remove {path}") from error
-
-
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where the platform can."""
     if os.name == "nt":
@@ -223,11 +214,26 @@ def sync_folder(folder: Path) -> None:
             raise write_error(error, f"make {folder} durable") from error
 
 
+def _entries(folder: Path, on_error: Callable[[Path, OSError], None] | None) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if on_error is None:
+            raise access_error(error, folder) from error
+        on_error(folder, error)
+        return []
+
+
 def _lstat(path: Path) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise access_error(error, path) from error
 
 
 def _is_folder(path: Path) -> bool:

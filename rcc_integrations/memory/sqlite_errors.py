@@ -6,10 +6,16 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from diskcache import Timeout
 
 from rcc_integrations.errors import StoreError, StoreFormatError, StoreFullError, StoreReadOnlyError
+
+REPAIR: Final = (
+    "`rcc verify --repair` saves what can be read of it and what its backup has; the damaged files are kept in "
+    "lost+found."
+)
 
 
 @contextlib.contextmanager
@@ -46,4 +52,4 @@ def store_error(error: BaseException, path: Path) -> StoreError:
             f"The index in {path} cannot be opened, read or written: {text}. Check the disk, the room on it and the "
             "permissions."
         )
-    return StoreFormatError(f"The index in {path} is damaged or not one of this package's: {text}.")
+    return StoreFormatError(f"The index in {path} is damaged or not one of this package's: {text}. {REPAIR}")

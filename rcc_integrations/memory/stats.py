@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rcc_integrations.memory import ledger
+from rcc_integrations.memory import ledger, lost_found
 from rcc_integrations.memory.contents import Contents
 from rcc_integrations.memory.index import Index
 from rcc_integrations.memory.records import CollectionRecord
@@ -25,7 +25,9 @@ class StoreStats:
         blob_bytes: Bytes of memories.
         text_bytes: Bytes of texts.
         index_bytes: Bytes of the index.
-        size_limit: Maximum size of memories and texts in bytes; None for no limit.
+        size_limit: Most bytes of memories and texts together; None for no limit.
+        lost_files: Files in `lost+found`, where repairs put what they take out.
+        lost_bytes: Bytes of these files.
     """
 
     collections: int
@@ -39,6 +41,8 @@ class StoreStats:
     text_bytes: int
     index_bytes: int
     size_limit: int | None
+    lost_files: int
+    lost_bytes: int
 
 
 def collect(index: Index, contents: Contents) -> StoreStats:
@@ -47,6 +51,7 @@ def collect(index: Index, contents: Contents) -> StoreStats:
         records = [CollectionRecord.from_json(value) for _, value in rows.scan(ledger.COLLECTION)]
         use = ledger.usage(rows)
         blobs, texts = rows.count(ledger.BLOB), rows.count(ledger.TEXT)
+    lost_files, lost_bytes = lost_found.size_of(index.folder.parent)
     return StoreStats(
         collections=len(records),
         documents=sum(record.documents for record in records),
@@ -58,5 +63,7 @@ def collect(index: Index, contents: Contents) -> StoreStats:
         blob_bytes=use.blobs,
         text_bytes=use.texts,
         index_bytes=index.size(),
-        size_limit=contents.size_limit,
+        size_limit=contents.room.limit,
+        lost_files=lost_files,
+        lost_bytes=lost_bytes,
     )

@@ -13,29 +13,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import (
-    ConfigError,
-    CorruptBlobError,
-    StoreFormatError,
-    UnknownCollectionError,
-    UnknownDocumentError,
-)
-from rcc_integrations.memory import ledger
+from rcc_integrations.errors import ConfigError, StoreFormatError, UnknownCollectionError
+from rcc_integrations.memory import documents, ledger
+from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
-from rcc_integrations.memory.changes import checked_windows, counted, matching, same_content
+from rcc_integrations.memory.changes import matching
 from rcc_integrations.memory.contents import Contents
 from rcc_integrations.memory.expiry import Expiry
-from rcc_integrations.memory.index import Index, Rows, WriteTransaction
-from rcc_integrations.memory.json_value import JSON, check_object, check_text
-from rcc_integrations.memory.layout import VERSION, Layout, mark_upgraded, open_layout
+from rcc_integrations.memory.index import Index
+from rcc_integrations.memory.json_value import check_object, check_text
+from rcc_integrations.memory.layout import SEALED, VERSION, Layout, mark_upgraded, open_layout
+from rcc_integrations.memory.lookup import (
+    all_collections,
+    collection_of,
+    find_collection,
+    find_document,
+    is_over,
+    named,
+    take_snapshot,
+)
 from rcc_integrations.memory.names import check_collection_name, check_document_id
+from rcc_integrations.memory.os_errors import access
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord, check_storage
-from rcc_integrations.memory.texts import TextFolder, encode_text
+from rcc_integrations.memory.reserve import Reserve
+from rcc_integrations.memory.texts import TextFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rcc_integrations.memory.report import VerifyReport
+    from rcc_integrations.memory.report import Problem, Rebuild, VerifyReport
     from rcc_integrations.memory.stats import StoreStats
 
 
@@ -50,6 +56,10 @@ class MemoryStore:
         self._layout = layout
         self._index = index
         self._contents = Contents(index, BlobFolder(layout.blobs), TextFolder(layout.texts), size_limit)
+        self._backup = Backup(layout.path)
+        self._reserve = Reserve(layout.index)
+        if not index.read_only:
+            self._reserve.keep()
 
     @classmethod
     def open(
@@ -79,13 +89,37 @@ class MemoryStore:
         """
         if size_limit is not None and (type(size_limit) is not int or size_limit < 0):
             raise ConfigError(f"size_limit must be a number of bytes or None, not {size_limit!r}.")
-        layout = open_layout(Path(path), create=create and not read_only)
-        layout.check_index()
-        current = layout.version == VERSION
-        index = Index(layout.index, read_only=read_only or not layout.is_writable(), sealed=current)
-        if not current and not index.read_only:
+        with access(Path(path)):
+            layout = open_layout(Path(path), create=create and not read_only)
+            layout.check_index()
+            read_only = read_only or not layout.is_writable()
+            if not read_only:
+                layout.clear_unfinished()
+        index = Index(layout.index, read_only=read_only, sealed=layout.version >= SEALED)
+        if layout.version != VERSION and not index.read_only:
             layout = _upgrade(layout, index)
         return cls(layout, index, size_limit)
+
+    @classmethod
+    def recover(cls, path: str | PathLike[str], *, dry_run: bool = False) -> tuple[Problem, ...]:
+        """Make a store open again whose marker or index cannot be used; one that opens is left as it is.
+
+        The marker is made anew. Of an index, all rows are taken that still fit their checksums, and from its backup
+        those that it lost; the damaged files are kept in `lost+found`. Then `verify` with `repair` looks at the rest.
+
+        Args:
+            path: The store's folder.
+            dry_run: Tell what would be done, and do nothing.
+
+        Returns:
+            What was wrong, and what was done.
+
+        Raises:
+            StoreError: The folder is no store, or nothing of its index can be saved.
+        """
+        from rcc_integrations.memory.recovery import recover
+
+        return tuple(recover(Path(path), dry_run=dry_run))
 
     @property
     def path(self) -> Path:
@@ -104,11 +138,12 @@ class MemoryStore:
 
     @property
     def size_limit(self) -> int | None:
-        """Maximum size of memories and texts in bytes."""
-        return self._contents.size_limit
+        """Most bytes of memories and texts together."""
+        return self._contents.room.limit
 
     def close(self) -> None:
-        """Close the store; later calls raise StoreError. Tensors that were read stay valid."""
+        """Close the store; calls after that raise StoreError. Tensors that were read stay valid."""
+        self._backup.on_close(self._index)
         self._index.close()
 
     def __enter__(self) -> Self:
@@ -124,7 +159,7 @@ class MemoryStore:
     def collections(self) -> list[CollectionRecord]:
         """Return all collections, by name."""
         with self._index.read() as rows:
-            return [record for record in self._all(rows) if not is_over(record)]
+            return [record for record in all_collections(rows) if not is_over(record)]
 
     def collection(self, name: str) -> CollectionRecord:
         """Return one collection.
@@ -134,7 +169,7 @@ class MemoryStore:
         """
         name = check_collection_name(name)
         with self._index.read() as rows:
-            return self._collection(rows, name)
+            return find_collection(rows, name)
 
     def create_collection(
         self, name: str, *, fingerprint: str, model: Mapping[str, Any], storage: str = "int8"
@@ -158,7 +193,7 @@ class MemoryStore:
         self.sweep_expired(name)
         with self._index.write() as rows:
             if rows.get(ledger.NAME + name) is not None:
-                return matching(self._collection(rows, name), fingerprint, described, storage)
+                return matching(find_collection(rows, name), fingerprint, described, storage)
             record = CollectionRecord(
                 uid=secrets.token_hex(16),
                 name=name,
@@ -186,7 +221,7 @@ class MemoryStore:
         old, new = check_collection_name(old), check_collection_name(new)
         self.sweep_expired(new)
         with self._index.write() as rows:
-            record = self._collection(rows, old)
+            record = find_collection(rows, old)
             if old == new:
                 return record
             if rows.get(ledger.NAME + new) is not None:
@@ -205,7 +240,7 @@ class MemoryStore:
         """
         name = check_collection_name(name)
         with self._index.write() as rows:
-            record = replace(self._collection(rows, name), expiry=expiry)
+            record = replace(find_collection(rows, name), expiry=expiry)
             ledger.set_collection(rows, record)
         return record
 
@@ -229,9 +264,9 @@ class MemoryStore:
         swept = []
         for record in self._expired(name):
             with self._index.write() as rows:
-                if rows.get(ledger.NAME + record.name) != record.uid or not is_over(self._by_uid(rows, record.uid)):
+                if rows.get(ledger.NAME + record.name) != record.uid or not is_over(collection_of(rows, record.uid)):
                     continue  # another process was first, or it was given more time
-                blobs, texts = self._remove(rows, record, ledger.document_rows(rows, record.uid))
+                blobs, texts = documents.remove_rows(rows, record, ledger.document_rows(rows, record.uid))
                 rows.delete(ledger.NAME + record.name)
                 rows.delete(ledger.COLLECTION + record.uid)
             self._contents.sweep(blobs, texts)
@@ -246,7 +281,7 @@ class MemoryStore:
         """
         name = check_collection_name(name)
         with self._index.read() as rows:
-            record = self._collection(rows, name)
+            record = find_collection(rows, name)
             keys = {key for document in ledger.document_rows(rows, record.uid) for key in document.keys}
             blobs = (ledger.blob_row(rows, key) for key in keys)
             return sum(blob.bytes for blob in blobs if blob is not None)
@@ -258,13 +293,19 @@ class MemoryStore:
             UnknownCollectionError: There is no collection with this name.
         """
         name = check_collection_name(name)
-        with self._index.write() as rows:
-            record = self._collection(rows, name)
-            blobs, texts = self._remove(rows, record, ledger.document_rows(rows, record.uid))
-            rows.delete(ledger.NAME + name)
-            rows.delete(ledger.COLLECTION + record.uid)
+
+        def drop() -> tuple[CollectionRecord, set[str], set[str]]:
+            with self._index.write() as rows:
+                record = find_collection(rows, name)
+                blobs, texts = documents.remove_rows(rows, record, ledger.document_rows(rows, record.uid))
+                rows.delete(ledger.NAME + name)
+                rows.delete(ledger.COLLECTION + record.uid)
+            return record, blobs, texts
+
+        record, blobs, texts = self._reserve.spend(drop)
         self._contents.sweep(blobs, texts)
         shutil.rmtree(self.routing_folder(record.uid), ignore_errors=True)
+        self._backup.after_change(self._index)
         return record
 
     def routing_folder(self, uid: str) -> Path:
@@ -282,54 +323,55 @@ class MemoryStore:
                 raise StoreFormatError(f"{place} is a link, which is not followed: remove it.")
         return folder
 
-    # Documents
+    # Documents. A collection is meant by its name, or by its record: then it is that very collection, whatever it is
+    # called by now, and never another one that got its name.
 
-    def documents(self, name: str) -> list[DocumentRecord]:
+    def documents(self, collection: str | CollectionRecord) -> list[DocumentRecord]:
         """Return a collection's documents, in order of first insertion.
 
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        return list(self.snapshot(name).documents)
+        return list(self.snapshot(collection).documents)
 
-    def document(self, name: str, id: str) -> DocumentRecord:
+    def document(self, collection: str | CollectionRecord, id: str) -> DocumentRecord:
         """Return one document.
 
         Raises:
             UnknownCollectionError: There is no such collection.
             UnknownDocumentError: The collection has no such document.
         """
-        name, id = check_collection_name(name), check_document_id(id)
+        collection, id = named(collection), check_document_id(id)
         with self._index.read() as rows:
-            return self._document(rows, self._collection(rows, name), id)
+            return find_document(rows, find_collection(rows, collection), id)
 
-    def find_documents(self, name: str, ids: Iterable[str]) -> dict[str, DocumentRecord]:
+    def find_documents(self, collection: str | CollectionRecord, ids: Iterable[str]) -> dict[str, DocumentRecord]:
         """Return those of some documents that there are, by id; the cost does not grow with the collection.
 
         Raises:
             UnknownCollectionError: There is no such collection.
         """
-        name = check_collection_name(name)
+        collection = named(collection)
         wanted = [check_document_id(id) for id in dict.fromkeys(ids)]
         with self._index.read() as rows:
-            uid = self._collection(rows, name).uid
+            uid = find_collection(rows, collection).uid
             records = ((id, ledger.document_row(rows, uid, id)) for id in wanted)
             return {id: record for id, record in records if record is not None}
 
-    def snapshot(self, name: str) -> Snapshot:
-        """Return a consistent snapshot of a collection and its documents.
+    def snapshot(self, collection: str | CollectionRecord) -> Snapshot:
+        """Return a collection with its documents as they are at one instant.
 
         Raises:
             UnknownCollectionError: There is no such collection.
+            CorruptBlobError: It counts other documents than it has, or a record is damaged.
         """
-        name = check_collection_name(name)
+        collection = named(collection)
         with self._index.read() as rows:
-            record = self._collection(rows, name)
-            return Snapshot(record, tuple(ledger.document_rows(rows, record.uid)))
+            return take_snapshot(rows, find_collection(rows, collection))
 
     def put_document(
         self,
-        name: str,
+        collection: str | CollectionRecord,
         id: str,
         text: str,
         *,
@@ -340,11 +382,12 @@ class MemoryStore:
     ) -> DocumentRecord:
         """Add a document, or replace the one with this id, in one transaction.
 
-        The same content again (text, windows, digest, metadata) changes nothing, not even the revision. A replaced
-        document keeps its place in the order; blobs and texts that are no longer used are removed.
+        The same content again (text, windows, digest, metadata) changes nothing, not even the revision; a text whose
+        file is damaged or gone is put back. A replaced document keeps its place in the order; blobs and texts that
+        nothing needs any more are removed.
 
         Args:
-            name: The collection.
+            collection: The collection. With its record, its uid and fingerprint are checked at that instant.
             id: The document's id, see `names.check_document_id`.
             text: Its whole text.
             windows: Its windows; their blobs must already be stored.
@@ -354,55 +397,25 @@ class MemoryStore:
 
         Raises:
             UnknownCollectionError: There is no such collection.
-            BlobsMissingError: Blobs are not stored (any more); nothing was changed. Store them again.
-            EmptyDocumentError: There are no windows.
-            ConfigError: A window lies outside the text, or an argument is invalid.
-            StoreFullError: The text does not fit; nothing was changed.
+            BlobsMissingError: Blobs are not (or no longer) there; nothing changed. Put them again.
+            FingerprintMismatchError: Blobs were made by another model than the collection's, or the collection has
+                another fingerprint than the record tells; nothing changed.
+            EmptyDocumentError: There is no window.
+            ConfigError: A window lies outside the text, or an argument cannot work.
+            StoreFullError: The text does not fit; nothing changed.
         """
-        name, id = check_collection_name(name), check_document_id(id)
-        data = encode_text(text)
-        windows = checked_windows(windows, id, len(text))
-        if type(tokens) is not int or tokens < 0:
-            raise ConfigError(f"The tokens of document {id!r} must be a whole number, not {tokens!r}.")
-        check_text(digest, "The digest")
-        described = check_object(metadata or {}, "The metadata")
-        keys = {window.key for window in windows}
-        self._contents.check_writable()
-        with self._contents.text_ready(data) as temp, self._index.write() as rows:
-            collection = self._collection(rows, name)
-            self._contents.require_blobs(rows, keys, collection.storage)
-            text_key = self._contents.ensure_text(rows, data, temp)
-            old = ledger.document_row(rows, collection.uid, id)
-            record = DocumentRecord(
-                id=id,
-                order=collection.revision + 1 if old is None else old.order,
-                text_key=text_key,
-                characters=len(text),
-                tokens=tokens,
-                slots=sum(window.slots for window in windows),
-                windows=windows,
-                digest=digest,
-                metadata=described,
-                added=time.time(),
-            )
-            had = set() if old is None else old.keys
-            if old is not None:
-                self._contents.recount_lost(rows, keys & had, text_key if text_key == old.text_key else None)
-                if same_content(old, record):
-                    return old
-            ledger.retain_blobs(rows, keys - had)
-            blobs = ledger.release_blobs(rows, had - keys)
-            texts: set[str] = set()
-            if old is None or old.text_key != text_key:
-                self._contents.retain_text(rows, text_key)
-                texts = set() if old is None else ledger.release_texts(rows, [old.text_key])
-            ledger.set_document(rows, collection.uid, record)
-            ledger.set_collection(rows, counted(collection, [record], [] if old is None else [old]))
-        self._contents.sweep(blobs, texts)
+        new = documents.NewDocument.checked(id, text, windows, tokens, digest, metadata)
+        record = documents.put(self._index, self._contents, collection, new)
+        self._backup.after_change(self._index)
         return record
 
     def update_document(
-        self, name: str, id: str, *, digest: str | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        collection: str | CollectionRecord,
+        id: str,
+        *,
+        digest: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> DocumentRecord:
         """Change only a document's digest or metadata; None leaves them. A change increases the revision.
 
@@ -411,46 +424,23 @@ class MemoryStore:
             UnknownDocumentError: The collection has no such document.
             ConfigError: An argument is invalid.
         """
-        name, id = check_collection_name(name), check_document_id(id)
-        described = None if metadata is None else check_object(metadata, "The metadata")
-        if digest is not None:
-            check_text(digest, "The digest")
-        with self._index.write() as rows:
-            collection = self._collection(rows, name)
-            old = self._document(rows, collection, id)
-            record = replace(
-                old,
-                digest=old.digest if digest is None else digest,
-                metadata=old.metadata if described is None else described,
-            )
-            if same_content(old, record):
-                return old
-            ledger.set_document(rows, collection.uid, record)
-            ledger.set_collection(rows, replace(collection, revision=collection.revision + 1))
-        return record
+        return documents.update(self._index, collection, id, digest, metadata)
 
-    def delete_documents(self, name: str, ids: Iterable[str]) -> list[DocumentRecord]:
-        """Remove documents in one transaction, all of them or none; return their last records.
+    def delete_documents(self, collection: str | CollectionRecord, ids: Iterable[str]) -> list[DocumentRecord]:
+        """Remove documents, all of them at one instant or none; return what they were.
 
         Args:
-            name: The collection.
-            ids: Ids of the documents.
+            collection: The collection.
+            ids: Their ids; the same id twice counts once.
 
         Raises:
             UnknownCollectionError: There is no such collection.
             UnknownDocumentError: One of them is not in the collection; nothing was changed.
         """
-        name = check_collection_name(name)
-        wanted = list(dict.fromkeys(check_document_id(id) for id in ids))
-        with self._index.write() as rows:
-            collection = self._collection(rows, name)
-            records = [self._document(rows, collection, id) for id in wanted]
-            if not records:
-                return []
-            blobs, texts = self._remove(rows, collection, records)
-            ledger.set_collection(rows, counted(collection, [], records))
-        self._contents.sweep(blobs, texts)
-        return records
+        ids = list(ids)
+        removed = self._reserve.spend(lambda: documents.delete(self._index, self._contents, collection, ids))
+        self._backup.after_change(self._index)
+        return removed
 
     # Contents
 
@@ -461,13 +451,25 @@ class MemoryStore:
             TextMissingError: It does not exist: the snapshot that named it is outdated, or the store is damaged.
             CorruptBlobError: It is damaged.
         """
-        return self._contents.text(text_key)
+        return self._contents.texts.get(text_key)
+
+    def is_whole(self, document: DocumentRecord) -> bool:
+        """Tell whether a document's text is there and what was stored, and its memories are there.
+
+        Raises:
+            StoreAccessError: That cannot be told now.
+        """
+        return self._contents.texts.is_whole(document.text_key) and (
+            self._contents.blobs.present(document.keys) == document.keys
+        )
 
     def has_blobs(self, keys: Iterable[str]) -> set[str]:
-        """Return the keys whose blobs are stored."""
-        return self._contents.has_blobs(keys)
+        """Return those keys whose blobs are stored."""
+        return self._contents.blobs.present(keys)
 
-    def put_blobs(self, blobs: Mapping[str, Mapping[str, Tensor]], *, storage: str = "int8") -> None:
+    def put_blobs(
+        self, blobs: Mapping[str, Mapping[str, Tensor]], *, storage: str = "int8", fingerprint: str = ""
+    ) -> None:
         """Store memories; they are durable when the call returns, all of them or none.
 
         A key that is already stored is left as it is. A blob that no document uses yet stays until `verify` with
@@ -475,52 +477,56 @@ class MemoryStore:
 
         Args:
             blobs: Floating tensors by name by key; see `quantization.encode`.
-            storage: `int8`, `bfloat16` or `float32`; the keys should depend on it.
+            storage: `int8`, `bfloat16` or `float32`; should be a part of what keys are computed from.
+            fingerprint: Fingerprint of the model that made them: documents of collections of another one do not take
+                them. Empty for unknown.
 
         Raises:
             ConfigError: The tensors cannot be stored in this format, or a key is stored in another.
             ModelError: A tensor contains NaN or infinity.
             StoreFullError: They do not fit; nothing was changed.
         """
-        self._contents.put_blobs(blobs, storage)
+        self._contents.check_writable()
+        self._contents.blobs.put(blobs, storage, check_text(fingerprint, "The fingerprint"))
 
-    def get_blob(self, key: str, *, most: int | None = None) -> dict[str, Tensor]:
+    def get_blob(self, key: str, *, most: int | None = None, fingerprint: str | None = None) -> dict[str, Tensor]:
         """Return a memory in its stored form, mapped from disk; `quantization.decode` gives floats.
 
         The file is verified against the index's checksum at every call.
 
         Args:
             key: Its key.
-            most: Maximum size in bytes; a larger blob is refused before it is read.
+            most: The most bytes that it can have; a larger one is refused before it is read.
+            fingerprint: Fingerprint of the model that must have made it; None takes any.
 
         Raises:
-            BlobsMissingError: It does not exist: the snapshot that named it is outdated, or the store is damaged.
-            CorruptBlobError: It is damaged.
+            BlobsMissingError: It is not there: the snapshot that named it is old, or the store is damaged.
+            CorruptBlobError: It is not what was stored.
+            FingerprintMismatchError: Another model made it.
+            StoreAccessError: It cannot be read now.
         """
-        return self._contents.get_blob(key, most)
+        return self._contents.blobs.get(key, most, fingerprint)
 
-    def get_blobs(self, keys: Sequence[str], *, most: Sequence[int] | None = None) -> Iterator[dict[str, Tensor]]:
-        """Yield memories one after the other, each as `get_blob` returns it; the index is read once for all of them.
+    def get_blobs(
+        self, keys: Sequence[str], *, most: Sequence[int] | None = None, fingerprint: str | None = None
+    ) -> Iterator[dict[str, Tensor]]:
+        """Give memories one after the other, each as `get_blob` does; what the index says is looked up once for all.
 
         Args:
             keys: Their keys.
-            most: Maximum size in bytes of each.
+            most: The most bytes that each can have.
+            fingerprint: As for `get_blob`.
 
         Raises:
-            BlobsMissingError: As `get_blob`.
-            CorruptBlobError: As `get_blob`.
+            StoreError: As `get_blob`.
         """
-        return self._contents.get_blobs(keys, most)
-
-    def discard_blobs(self, keys: Iterable[str]) -> None:
-        """Remove damaged memories so that `put_blobs` stores them again; documents keep referring to them.
-
-        Args:
-            keys: Their keys; unknown ones are ignored.
-        """
-        self._contents.discard_blobs(keys)
+        return self._contents.blobs.get_all(keys, most, fingerprint)
 
     # Care
+
+    def holds_files(self) -> bool:
+        """Tell whether there is any file of a memory or text, whatever the index says."""
+        return self._layout.first_part() is not None
 
     def stats(self) -> StoreStats:
         """Return counts and sizes."""
@@ -528,72 +534,57 @@ class MemoryStore:
 
         return collect(self._index, self._contents)
 
-    def verify(self, repair: bool = False, grace: float = 3600.0) -> VerifyReport:
-        """Check everything in the store; others may continue to read and write.
+    def verify(
+        self,
+        repair: bool = False,
+        grace: float = 3600.0,
+        *,
+        dry_run: bool = False,
+        rebuild: Rebuild | None = None,
+    ) -> VerifyReport:
+        """Check everything in the store; others may go on reading and writing.
+
+        A repair deletes nothing. What it takes out goes to the folder `lost+found` with a record of why; nothing is
+        taken out while SQLite's integrity check fails, or when anything could not be read for another reason than
+        that it is not there.
 
         Args:
-            repair: Remove unused files, correct counts, and discard damaged files so that documents can be added again.
-            grace: Seconds for which unused memories and temporary files are kept.
+            repair: Put right what can be put right, and take out what is broken so that documents can be added again.
+            grace: Seconds that files and memories that nothing needs are left alone.
+            dry_run: With `repair`: tell what it would do, and do nothing.
+            rebuild: Tells fingerprint and description of the model of a collection whose record is lost, if it can
+                prove them; see `report.LostCollection`.
 
         Raises:
-            StoreReadOnlyError: `repair` was requested for a read-only store.
+            StoreReadOnlyError: A repair was asked of a store that can only be read.
+            StoreError: The index cannot be read.
         """
         from rcc_integrations.memory.verify import verify
 
-        return verify(self._index, self._contents, repair=repair, grace=grace)
-
-    # Rows
+        with access(self.path):
+            return verify(
+                self._index,
+                self._contents,
+                self._backup,
+                repair=repair,
+                grace=grace,
+                dry_run=dry_run,
+                rebuild=rebuild,
+            )
 
     def _expired(self, name: str | None) -> list[CollectionRecord]:
         with self._index.read() as rows:
-            return [record for record in self._all(rows) if record.name == (name or record.name) and is_over(record)]
-
-    def _by_uid(self, rows: Rows, uid: JSON) -> CollectionRecord:
-        record = CollectionRecord.from_json(rows.get(f"{ledger.COLLECTION}{uid}"))
-        if record.uid != uid:
-            raise CorruptBlobError(f"The index holds collection {record.uid!r} in the place of {uid!r}.")
-        return record
-
-    def _collection(self, rows: Rows, name: str) -> CollectionRecord:
-        uid = rows.get(ledger.NAME + name)
-        if uid is None or is_over(record := self._by_uid(rows, uid)):
-            raise UnknownCollectionError(name, [record.name for record in self._all(rows) if not is_over(record)])
-        if record.name != name:
-            raise CorruptBlobError(f"The index holds collection {record.name!r} under the name {name!r}.")
-        return record
-
-    def _all(self, rows: Rows) -> list[CollectionRecord]:
-        return [self._by_uid(rows, uid) for _, uid in rows.scan(ledger.NAME)]
-
-    def _document(self, rows: Rows, collection: CollectionRecord, id: str) -> DocumentRecord:
-        record = ledger.document_row(rows, collection.uid, id)
-        if record is None:
-            prefix = f"{ledger.DOCUMENT}{collection.uid}:"
-            known = [key.removeprefix(prefix) for key, _ in rows.scan(prefix)]
-            raise UnknownDocumentError(id, collection.name, known[:2000])
-        return record
-
-    def _remove(
-        self, rows: WriteTransaction, collection: CollectionRecord, records: Sequence[DocumentRecord]
-    ) -> tuple[set[str], set[str]]:
-        blobs = ledger.release_blobs(rows, [key for record in records for key in record.keys])
-        texts = ledger.release_texts(rows, [record.text_key for record in records])
-        for record in records:
-            rows.delete(f"{ledger.DOCUMENT}{collection.uid}:{record.id}")
-        return blobs, texts
-
-
-def is_over(record: CollectionRecord) -> bool:
-    """Tell whether a collection has expired: it is gone for every reader, though still on disk."""
-    return record.expiry is not None and record.expiry.is_over
+            records = all_collections(rows)
+        return [record for record in records if record.name == (name or record.name) and is_over(record)]
 
 
 def _upgrade(layout: Layout, index: Index) -> Layout:
-    """Bring a store of format version 1 to the present one: first every row at one instant, then the marker."""
+    """Bring a store of an older format to the present one: first every row at one instant, then the marker."""
     try:
-        with index.write() as rows:
-            rows.seal()
-        index.sealed = True
+        if layout.version < SEALED:
+            with index.write() as rows:
+                rows.seal()
+            index.sealed = True
         return mark_upgraded(layout)
     except BaseException:
         index.close()

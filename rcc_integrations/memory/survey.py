@@ -9,12 +9,29 @@ from dataclasses import dataclass, field, replace
 
 from rcc_integrations.errors import CorruptBlobError
 from rcc_integrations.memory import ledger
-from rcc_integrations.memory.index import Rows
-from rcc_integrations.memory.json_disk import Unreadable
+from rcc_integrations.memory.index import CHANGES, Rows
+from rcc_integrations.memory.json_disk import Row, Unreadable
+from rcc_integrations.memory.json_value import JSON
 from rcc_integrations.memory.ledger import BlobRow, TextRow, Usage
+from rcc_integrations.memory.lookup import totals
 from rcc_integrations.memory.names import is_key
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord
 from rcc_integrations.memory.report import DamagedDocument, Problem
+
+
+@dataclass(slots=True)
+class BadRow:
+    """A row that is damaged.
+
+    Args:
+        reason: What is wrong.
+        text: Its value as it stands there.
+        rowids: SQLite's numbers of it (a damaged database can hold one key several times).
+    """
+
+    reason: str
+    text: JSON
+    rowids: list[int]
 
 
 @dataclass(slots=True)
@@ -28,7 +45,9 @@ class Survey:
         blobs: Blob rows by key.
         texts: Text rows by key.
         usage: The row of bytes used; None where it is damaged.
-        bad: What is wrong by index key, for rows that are damaged.
+        changes: How many transactions changed something.
+        homeless: Keys of sound documents by the uid of their collection, which has no sound record.
+        bad: Rows that are damaged, by index key.
         foreign: What is wrong by index key, for rows that this package does not write.
     """
 
@@ -38,25 +57,33 @@ class Survey:
     blobs: dict[str, BlobRow] = field(default_factory=dict)
     texts: dict[str, TextRow] = field(default_factory=dict)
     usage: Usage | None = field(default_factory=Usage)
-    bad: dict[str, str] = field(default_factory=dict)
+    changes: int = 0
+    homeless: dict[str, list[str]] = field(default_factory=dict)
+    bad: dict[str, BadRow] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Rows) -> Survey:
         """Read all rows of a transaction; a row that is damaged stops nothing."""
         survey = cls()
-        for key, value in rows.everything():
-            if isinstance(value, Unreadable):
-                (survey.foreign if value.foreign else survey.bad)[key] = value.reason
+        for row in rows.everything():
+            if isinstance(row.value, Unreadable):
+                if row.value.foreign:
+                    survey.foreign[row.key] = row.value.reason
+                else:
+                    survey._note(row, row.value.reason, row.value.text)
                 continue
             try:
-                survey._take(key, value)
+                survey._take(row.key, row.value)
             except CorruptBlobError as error:
-                survey.bad[key] = str(error)
+                survey._note(row, str(error), str(row.value))
         if ledger.USAGE in survey.bad:
             survey.usage = None
         survey._judge_homes()
         return survey
+
+    def _note(self, row: Row, reason: str, text: JSON) -> None:
+        self.bad.setdefault(row.key, BadRow(reason, text, [])).rowids.append(row.rowid)
 
     def expected_blob_counts(self) -> Counter[str]:
         """Return how many documents need each blob."""
@@ -74,17 +101,17 @@ class Survey:
         """Return by uid the collections' records with counters as their documents have them."""
         homes: dict[str, list[DocumentRecord]] = {uid: [] for uid in self.collections}
         for key, record in self.documents.items():
-            homes[home_of(key)].append(record)
-        return {
-            uid: replace(
-                self.collections[uid],
-                documents=len(records),
-                windows=sum(len(record.windows) for record in records),
-                tokens=sum(record.tokens for record in records),
-                slots=sum(record.slots for record in records),
-            )
-            for uid, records in homes.items()
-        }
+            if home_of(key) in homes:
+                homes[home_of(key)].append(record)
+        return {uid: recounted(self.collections[uid], records) for uid, records in homes.items()}
+
+    def foreign_windows(self, key: str) -> set[str]:
+        """Return the keys of those memories of a document that another model made than its collection's."""
+        home = self.collections.get(home_of(key))
+        if home is None:
+            return set()
+        rows = {blob: self.blobs[blob] for blob in self.documents[key].keys if blob in self.blobs}
+        return {blob for blob, row in rows.items() if row.fingerprint not in ("", home.fingerprint)}
 
     def holder(self, name: str) -> str | None:
         """Return the uid of the collection that is rightly found by a name."""
@@ -111,20 +138,23 @@ class Survey:
         """Give all that is wrong with the rows themselves."""
         for key, reason in self.foreign.items():
             yield Problem("foreign", reason, key)
-        for key, reason in self.bad.items():
-            yield Problem("record", reason, key)
+        for key, row in self.bad.items():
+            yield Problem("record", row.reason, key)
+        for uid, documents in self.homeless.items():
+            yield Problem(
+                "collection",
+                f"The record of collection {self.collection_name(uid)!r} is damaged or gone; its {len(documents)} "
+                "documents are there.",
+                ledger.COLLECTION + uid,
+            )
         expectations = self.expected_collections()
         for uid, record in self.collections.items():
             if self.names.get(record.name) != uid:
                 yield Problem("collection", f"Collection {record.name!r} is not found by its name.", record.name)
             expected = expectations[uid]
             if record != expected:
-                yield Problem(
-                    "counters",
-                    f"Collection {record.name!r} counts {_counters(record)} documents, windows, tokens and slots "
-                    f"but has {_counters(expected)}.",
-                    record.name,
-                )
+                counts = f"Collection {record.name!r} counts {_counters(record)} documents, windows, tokens and slots"
+                yield Problem("counters", f"{counts} but has {_counters(expected)}.", record.name)
         yield from self._count_problems()
         for key in self.unused(grace):
             yield Problem("unreferenced", f"No document needs the memory {key[:12]}….", ledger.BLOB + key)
@@ -154,6 +184,11 @@ class Survey:
         if key == ledger.USAGE:
             self.usage = Usage.from_json(value)  # type: ignore[arg-type]
             return
+        if key == CHANGES:
+            if type(value) is not int or value < 0:
+                raise CorruptBlobError(f"The index counts its changes as {value!r}.")
+            self.changes = value
+            return
         kind, _, rest = key.partition(":")
         match kind + ":":
             case ledger.NAME if type(value) is str:
@@ -176,19 +211,29 @@ class Survey:
                 raise CorruptBlobError(f"The index holds the unknown row {key[:80]!r}.")
 
     def _judge_homes(self) -> None:
-        """Count documents and names of collections that have no sound record as damaged rows."""
-        for key in [key for key in self.documents if home_of(key) not in self.collections]:
-            self.bad[key] = f"Document {self.documents.pop(key).id!r} belongs to a collection that has no record."
+        """Find documents of collections without a record, and names of collections that are not there."""
+        for key in self.documents:
+            if home_of(key) not in self.collections:
+                self.homeless.setdefault(home_of(key), []).append(key)
         for name, uid in list(self.names.items()):
+            if uid in self.homeless:
+                continue
             if uid not in self.collections:
-                self.bad[ledger.NAME + name] = f"Collection {name!r} has no sound record."
+                self.bad[ledger.NAME + name] = BadRow(f"Collection {name!r} has no sound record.", uid, [])
             elif self.collections[uid].name != name:
-                self.bad[ledger.NAME + name] = f"Collection {self.collections[uid].name!r} is also found as {name!r}."
+                reason = f"Collection {self.collections[uid].name!r} is also found as {name!r}."
+                self.bad[ledger.NAME + name] = BadRow(reason, uid, [])
 
 
 def home_of(key: str) -> str:
     """Return the uid of the collection that a document's index key belongs to."""
     return key.split(":", 2)[1]
+
+
+def recounted(record: CollectionRecord, documents: list[DocumentRecord]) -> CollectionRecord:
+    """Return a collection's record with the counters that its documents give."""
+    number, windows, tokens, slots = totals(documents)
+    return replace(record, documents=number, windows=windows, tokens=tokens, slots=slots)
 
 
 def _counters(record: CollectionRecord) -> tuple[int, int, int, int]:

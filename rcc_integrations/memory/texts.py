@@ -29,12 +29,13 @@ class TextFolder(ShardFolder):
         Raises:
             FileNotFoundError: There is no such file.
             CorruptBlobError: The file is not what was written.
+            StoreAccessError: The file cannot be read.
         """
         data = self.read(key, MAX_TEXT)
         if key_of(data) != key:
             raise CorruptBlobError(
-                f"Text {key[:12]}… ({self.path(key)}) does not match its name: it was changed or damaged. Run `rcc "
-                "verify --repair`, then add the documents that it names again."
+                f"Text {key[:12]}… ({self.path(key)}) does not match its name: it was changed or damaged. `rcc "
+                "verify` names the documents that have it: add them again."
             )
         try:
             return data.decode("utf-8")

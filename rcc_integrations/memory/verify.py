@@ -2,223 +2,173 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rcc_integrations.errors import CorruptBlobError
+from rcc_integrations.errors import StoreFormatError
 from rcc_integrations.memory import ledger
+from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.contents import Contents
+from rcc_integrations.memory.examine import Findings, examine, text_fault
 from rcc_integrations.memory.index import Index, WriteTransaction
-from rcc_integrations.memory.names import is_key
-from rcc_integrations.memory.report import DamagedDocument, Problem, VerifyReport
-from rcc_integrations.memory.shards import TEMP_PREFIX, ShardFolder, remove_file
-from rcc_integrations.memory.survey import Survey, home_of
-
-# What a repair puts right; the rest needs a person, or the documents once more.
-_REPAIRABLE = {
-    "record",
-    "collection",
-    "counters",
-    "reference-count",
-    "usage",
-    "unreferenced",
-    "file-without-row",
-    "leftover",
-    "blob-damaged",
-    "text-damaged",
-}
+from rcc_integrations.memory.lost_found import LostAndFound
+from rcc_integrations.memory.mending import Mending, rebuilt
+from rcc_integrations.memory.report import DamagedDocument, Problem, Rebuild, VerifyReport
 
 
-def verify(index: Index, contents: Contents, *, repair: bool = False, grace: float = 3600.0) -> VerifyReport:
+def verify(
+    index: Index,
+    contents: Contents,
+    backup: Backup,
+    *,
+    repair: bool = False,
+    grace: float = 3600.0,
+    dry_run: bool = False,
+    rebuild: Rebuild | None = None,
+) -> VerifyReport:
     """Check a store; see `MemoryStore.verify`."""
-    if repair:
-        contents.check_writable()
-    problems = _mended(index) if repair else []
-    with index.read() as rows:
-        problems += [Problem("index", f"SQLite finds: {text}.", str(index.folder)) for text in rows.check()]
-        survey = Survey.of(rows)
-    problems += survey.problems(grace)
-    broken = {key: reason for key in survey.blobs if (reason := _blob_fault(index, contents, key))}
-    unread = {key: reason for key in survey.texts if (reason := _text_fault(index, contents, key))}
-    problems += [Problem("blob-damaged", reason, ledger.BLOB + key) for key, reason in broken.items()]
-    problems += [Problem("text-damaged", reason, ledger.TEXT + key) for key, reason in unread.items()]
-    damaged = survey.lost_documents()
-    for place, record in survey.documents.items():
-        lacking = {key for key in record.keys if key in broken or key not in survey.blobs}
-        text_intact = record.text_key not in unread and record.text_key in survey.texts
-        if lacking or not text_intact:
-            broken.update({key: "missing" for key in lacking if key not in broken})
-            item = DamagedDocument(survey.collection_name(home_of(place)), record.id, text_intact)
-            damaged.append(item)
-            problems.append(_damage(item, len(lacking)))
-    problems += _stray_files(index, contents, survey, repair=repair, grace=grace)
-    if repair:
-        _repair(index, contents, broken, unread, grace)
-        problems = [replace(item, repaired=item.kind in _REPAIRABLE or item.repaired) for item in problems]
+    if not repair:
+        return _report(examine(index, contents, backup.rows(), grace))
+    contents.check_writable()
+    lost = LostAndFound(index.folder.parent, dry_run=dry_run)
+    mended = _mend_bits(index, lost)
+    kept = backup.rows()
+    before = examine(index, contents, kept, grace)
+    if dry_run:
+        # The rows themselves stay as they are: what was mended is told, and not as damaged too.
+        keys = {problem.where for problem in mended}
+        before.problems = [problem for problem in before.problems if problem.where not in keys]
+    before.problems[:0] = mended
+    if before.integrity or before.unreadable:
+        return _report(before)
+    if not before.problems:
+        return _report(before)
+    mending = Mending(contents, kept, lost, before, grace, rebuilt(before.survey, kept, rebuild))
+    _in_transaction(index, mending.run, dry_run)
+    actions = mending.actions | _move(index, contents, mending, dry_run)
+    if dry_run:
+        return _report(before, actions)
+    after = examine(index, contents, backup.rows(), grace)
+    return _joined(before, after, actions)
+
+
+def _mend_bits(index: Index, lost: LostAndFound) -> list[Problem]:
+    """Put right rows of which one bit changed; build the index's file anew where SQLite finds it damaged."""
+    from rcc_integrations.memory.recovery import rebuild_index
+
+    mended: list[Problem] = []
+
+    def work(rows: WriteTransaction) -> bool:
+        for item in rows.mend():
+            lost.note("A bit of this row had changed; its checksum told which.", row=item.key, **item.before)
+            what = "A bit of this row had changed; its checksum told which."
+            mended.append(Problem("record", what, item.key, not lost.dry_run, "put right"))
+        return bool(rows.check())
+
+    try:
+        broken = _in_transaction(index, work, lost.dry_run)
+    except StoreFormatError:
+        broken = True
+    if not broken:
+        return mended
+    index.close()
+    try:
+        return rebuild_index(index.folder, lost)
+    finally:
+        index.reopen()
+
+
+class _RollBackError(Exception):
+    """Ends a transaction that is to change nothing."""
+
+
+def _in_transaction(index: Index, work: Callable[[WriteTransaction], bool | None], dry_run: bool) -> bool:
+    found: bool | None = None
+    try:
+        with index.write() as rows:
+            found = work(rows)
+            if dry_run:
+                raise _RollBackError
+    except _RollBackError:
+        pass
+    return bool(found)
+
+
+def _move(index: Index, contents: Contents, mending: Mending, dry_run: bool) -> dict[str, str]:
+    """Move the files that rows do not stand for any more, looking again under the lock that writers hold."""
+    lost, findings, actions = mending.lost, mending.findings, {}
+    moved = f"moved to {lost.folder.relative_to(index.folder.parent)}"
+    restored = set(mending.actions)
+
+    def take(path: Path, why: str, where: str) -> None:
+        lost.take(path, why)
+        actions[where] = moved
+
+    with index.read() if dry_run else index.write() as rows:
+        for key, why in mending.blobs.items():
+            row = None if dry_run else ledger.blob_row(rows, key)
+            if row is None or not row.bytes:
+                take(contents.blobs.folder.path(key), why, ledger.BLOB + key)
+        for key, why in mending.texts.items():
+            if dry_run or ledger.text_row(rows, key) is None or text_fault(index, contents, key):
+                take(contents.texts.folder.path(key), why, ledger.TEXT + key)
+        for stray in findings.strays:
+            if str(stray.path) not in restored and rows.get(stray.prefix + stray.key) is None:
+                take(stray.path, "It is not in the index.", str(stray.path))
+        for path in findings.leftovers:
+            take(path, "It was left by an interrupted write.", str(path))
+    return actions
+
+
+def _joined(before: Findings, after: Findings, actions: dict[str, str]) -> VerifyReport:
+    """Return what was found, and what of it is put right: what is not found any more."""
+    left = {(problem.kind, problem.where) for problem in after.problems}
+    problems = [
+        replace(
+            problem,
+            repaired=problem.repaired or (problem.kind, problem.where) not in left,
+            action=problem.action or actions.get(problem.where, ""),
+        )
+        for problem in before.problems
+    ]
+    told = {(problem.kind, problem.where) for problem in problems}
+    problems += [problem for problem in after.problems if (problem.kind, problem.where) not in told]
+    lost = before.survey.lost_documents()
+    there = {
+        (after.survey.collection_name(key.split(":", 2)[1]), one.id) for key, one in after.survey.documents.items()
+    }
+    gone = [item for item in lost if (item.collection, item.document) not in there]
+    problems += _uncounted(before, after, gone)
+    report = _report(after)
+    return replace(report, problems=tuple(problems), damaged=tuple(dict.fromkeys([*after.damaged, *gone])))
+
+
+def _uncounted(before: Findings, after: Findings, named: list[DamagedDocument]) -> list[Problem]:
+    """Tell of documents that a collection counted and that are gone without a name."""
+    problems = []
+    for uid, record in before.survey.collections.items():
+        now = after.survey.collections.get(uid)
+        left = now.documents if now else 0
+        missing = record.documents - left - sum(item.collection == record.name for item in named)
+        if missing > 0:
+            what = (
+                f"Collection {record.name!r} counted {record.documents} documents and has {left}: {missing} are lost "
+                "with their records. Add the documents again; what is left of them is in lost+found."
+            )
+            problems.append(Problem("document-lost", what, record.name))
+    return problems
+
+
+def _report(findings: Findings, actions: dict[str, str] | None = None) -> VerifyReport:
+    survey = findings.survey
+    problems = [replace(one, action=one.action or (actions or {}).get(one.where, "")) for one in findings.problems]
     return VerifyReport(
         problems=tuple(problems),
-        damaged=tuple(damaged),
-        broken_blobs=tuple(sorted(broken)),
+        damaged=tuple(dict.fromkeys(findings.damaged)),
+        broken_blobs=tuple(sorted(findings.broken.keys() | findings.lacking)),
         collections=len(survey.collections),
         documents=len(survey.documents),
         blobs=len(survey.blobs),
         texts=len(survey.texts),
     )
-
-
-def _mended(index: Index) -> list[Problem]:
-    with index.write() as rows:
-        keys = rows.mend()
-    return [Problem("record", "A bit of this row had changed; its checksum told which.", key, True) for key in keys]
-
-
-def _damage(item: DamagedDocument, lacking: int) -> Problem:
-    what = [f"{lacking} of its memories are gone or damaged"] if lacking else []
-    what += [] if item.text_intact else ["its text is gone or damaged"]
-    return Problem(
-        "document-damaged",
-        f"Document {item.document!r} of collection {item.collection!r}: {' and '.join(what)}. Add it again.",
-        f"{item.collection}/{item.document}",
-    )
-
-
-def _blob_fault(index: Index, contents: Contents, key: str) -> str | None:
-    """Return what is wrong with a blob's file; None also if the blob went meanwhile, or nobody needs what is gone."""
-    with index.read() as rows:
-        row = ledger.blob_row(rows, key)
-    while row is not None:
-        try:
-            contents.blobs.load(key, size=row.bytes, checksum=row.checksum)
-            return None
-        except FileNotFoundError:
-            reason = f"Memory blob {key[:12]}… has no file."
-        except CorruptBlobError as error:
-            reason = str(error)
-        with index.read() as rows:
-            again = ledger.blob_row(rows, key)
-        if again == row:
-            return reason
-        row = again
-    return None
-
-
-def _text_fault(index: Index, contents: Contents, key: str) -> str | None:
-    """Return what is wrong with a text's file; None also if the text went meanwhile."""
-    try:
-        contents.texts.load(key)
-        return None
-    except FileNotFoundError:
-        reason = f"Text {key[:12]}… has no file."
-    except CorruptBlobError as error:
-        reason = str(error)
-    with index.read() as rows:
-        return None if ledger.text_row(rows, key) is None else reason
-
-
-def _stray_files(index: Index, contents: Contents, survey: Survey, *, repair: bool, grace: float) -> list[Problem]:
-    problems = []
-    suspects: list[tuple[ShardFolder, str, str, Path]] = []
-    for path in _entries(index.folder.parent):
-        if path.name.startswith(TEMP_PREFIX):
-            problems += _leftover(path, repair, grace)
-    for folder, prefix, known in (
-        (contents.blobs, ledger.BLOB, survey.blobs.keys()),
-        (contents.texts, ledger.TEXT, survey.texts.keys()),
-    ):
-        for path, key in folder.files():
-            if key is not None:
-                # A row that cannot be read is told of as such; what it stands for is not known.
-                if not (key in known or prefix + key in survey.bad or prefix + key in survey.foreign):
-                    suspects.append((folder, prefix, key, path))
-            elif path.name.startswith(TEMP_PREFIX):
-                problems += _leftover(path, repair, grace)
-            else:
-                what = f"{path} is not a file of this store; it is never read. Remove it by hand."
-                problems.append(Problem("foreign", what, str(path)))
-    return problems + _without_row(index, suspects, repair=repair)
-
-
-def _without_row(index: Index, suspects: list[tuple[ShardFolder, str, str, Path]], *, repair: bool) -> list[Problem]:
-    """Look again at files without rows: with the lock that writers hold while they place a file and its row."""
-    problems: list[Problem] = []
-    if not suspects:
-        return problems
-    with index.read() if index.read_only else index.write() as rows:
-        for folder, prefix, key, path in suspects:
-            if rows.get(prefix + key) is None and folder.size(key) is not None:
-                if repair:
-                    folder.remove(key)
-                what = f"{path} is not in the index: a write or a removal was interrupted."
-                problems.append(Problem("file-without-row", what, str(path), repair))
-    return problems
-
-
-def _leftover(path: Path, repair: bool, grace: float) -> list[Problem]:
-    try:
-        age = time.time() - os.lstat(path).st_mtime
-    except FileNotFoundError:
-        return []
-    if grace > 0 and age < grace:
-        return []
-    if repair:
-        remove_file(path)
-    return [Problem("leftover", f"{path} was left by an interrupted write.", str(path), repair)]
-
-
-def _repair(index: Index, contents: Contents, broken: Iterable[str], unread: Iterable[str], grace: float) -> None:
-    with index.read() as before:
-        sound = Survey.of(before).blobs.keys()
-    contents.discard_blobs(key for key in broken if key in sound)
-    with index.write() as rows:
-        survey = Survey.of(rows)
-        changed = {home_of(key) for key in survey.bad if key.startswith(ledger.DOCUMENT)}
-        for key in survey.bad:
-            rows.delete(key)
-        expectations = survey.expected_collections()
-        for uid, record in survey.collections.items():
-            expected = expectations[uid]
-            if expected != record or uid in changed:
-                ledger.set_collection(rows, replace(expected, revision=record.revision + 1))
-            if survey.holder(record.name) is None:
-                rows.set(ledger.NAME + record.name, uid)
-        blobs, texts = _recount(rows, survey, grace)
-        after = Survey.of(rows)
-        ledger.set_row(rows, ledger.USAGE, after.expected_usage())
-    blobs += _keys_of(survey.bad, ledger.BLOB)
-    texts += _keys_of(survey.bad, ledger.TEXT)
-    contents.sweep(blobs, texts)
-    with index.write():
-        for key in unread:
-            if _text_fault(index, contents, key):
-                contents.texts.remove(key)
-
-
-def _recount(rows: WriteTransaction, survey: Survey, grace: float) -> tuple[list[str], list[str]]:
-    """Set all counts right; return the keys of blobs and texts whose rows were removed."""
-    needed, wanted = survey.expected_blob_counts(), survey.expected_text_counts()
-    blobs = survey.unused(grace)
-    texts = [key for key in survey.texts if not wanted[key]]
-    for key in blobs:
-        rows.delete(ledger.BLOB + key)
-    for key in texts:
-        rows.delete(ledger.TEXT + key)
-    for key, row in survey.blobs.items():
-        if row.count != needed[key] and key not in blobs:
-            ledger.set_row(rows, ledger.BLOB + key, replace(row, count=needed[key]))
-    for key, text in survey.texts.items():
-        if text.count != wanted[key] and wanted[key]:
-            ledger.set_row(rows, ledger.TEXT + key, replace(text, count=wanted[key]))
-    return blobs, texts
-
-
-def _keys_of(rows: Iterable[str], prefix: str) -> list[str]:
-    """Return the blob or text keys among index keys."""
-    keys = [row.removeprefix(prefix) for row in rows if row.startswith(prefix)]
-    return [key for key in keys if is_key(key)]
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in os.scandir(folder)]

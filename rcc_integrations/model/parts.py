@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from rcc_integrations.model import packaged
 from rcc_integrations.model.adapters import Adapter
 from rcc_integrations.model.fingerprint import weights_digest
 from rcc_integrations.model.projection import LevelProjections
@@ -71,6 +72,15 @@ class Parts:
         """How many tokens have an embedding, in every network."""
         bases: list[Any] = [base for base in (self.base, self.encoder_base) if base is not None]
         return min(int(base.get_input_embeddings().weight.shape[0]) for base in bases)
+
+    def check_base(self) -> None:
+        """Compare the base's weights with the digest that is known of them.
+
+        Raises:
+            ModelError: They are not what the digest was taken of.
+        """
+        if self.base_digest is not None and weights_digest(self.base.named_parameters()) != self.base_digest:
+            raise packaged.damaged(packaged.converted_folder(), "they do not fit the digest that was taken of them")
 
     def digest(self) -> str:
         """Return a hash over all weights, 32 hex digits."""

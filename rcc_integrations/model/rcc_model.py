@@ -75,6 +75,7 @@ class RCCModel(nn.Module):
         self._builder = PrefixBuilder(self.decoder, family, self.spec, self.tokens)
         self._text_prefix: Prefix | None = None
         self._weights: str | None = None
+        self._checked = False
         if config.window > self.reach:
             raise ConfigError(f"window {config.window} is longer than the {self.reach} positions of {config.base!r}.")
 
@@ -181,6 +182,17 @@ class RCCModel(nn.Module):
             if self._weights is None:
                 self._weights = self.parts.digest()
             return self._weights
+
+    def check_weights(self) -> None:
+        """Compare the loaded weights with the digest that is known of them; done once.
+
+        Raises:
+            ModelError: They are damaged: memories made with them would be stored under the name of the sound model.
+        """
+        with self._lock:
+            if not self._checked:
+                self.parts.check_base()
+                self._checked = True
 
     def fingerprint(self, ratio: int | None = None) -> str:
         """Return the fingerprint of the memories that this model makes at a ratio, 32 hex digits."""

@@ -84,12 +84,32 @@ def _split(text: str, starts: np.ndarray, ends: np.ndarray, limit: int) -> list[
             continue
         cut = _best(strong, first, last)
         if cut is None:
-            found = _WORD.finditer(text, int(starts[first]), int(ends[last - 1]))
-            words = dict.fromkeys((match.end() for match in found), 0)
-            cut = _best(_boundaries(text, starts, whole, words, first, last), first, last)
-        if cut is None:
+            # No part of it has such a boundary either: all of it is cut at once.
+            spans += _split_words(text, starts, ends, whole, first, last, limit)
+        else:
+            waiting += [(cut, last), (first, cut)]
+    return spans
+
+
+def _split_words(
+    text: str, starts: np.ndarray, ends: np.ndarray, whole: np.ndarray, first: int, last: int, limit: int
+) -> list[tuple[int, int]]:
+    """Cut a stretch that has neither sentence ends nor line breaks: at words, then anywhere."""
+    found = _WORD.finditer(text, int(starts[first]), int(ends[last - 1]))
+    words = _boundaries(text, starts, whole, dict.fromkeys((match.end() for match in found), 0), first, last)
+    spans: list[tuple[int, int]] = []
+    waiting = [(first, last)]
+    while waiting:
+        first, last = waiting.pop()
+        cut = _best(words, first, last) if last - first > limit else None
+        if cut is not None:
+            waiting += [(cut, last), (first, cut)]
+            continue
+        while last - first > limit:
             cut = _plain_cut(whole, first, last, limit)
-        waiting += [(cut, last), (first, cut)]
+            spans.append((first, cut))
+            first = cut
+        spans.append((first, last))
     return spans
 
 

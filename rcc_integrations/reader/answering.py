@@ -12,7 +12,7 @@ from rcc_integrations.errors import BlobsMissingError, BudgetError
 from rcc_integrations.memory.store import MemoryStore
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.answer_builder import build_answer
-from rcc_integrations.reader.collection_view import CollectionCache, unstored
+from rcc_integrations.reader.collection_view import PATIENCE_SECONDS, CollectionCache, changing, unstored
 from rcc_integrations.reader.compatibility import ratio_of
 from rcc_integrations.reader.observer import observed
 from rcc_integrations.reader.prefix_cache import PrefixCache
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from rcc_integrations.model.generation import Generation
     from rcc_integrations.model.prefix import Prefix
     from rcc_integrations.model.rcc_model import RCCModel
-
-#: How often a question is prepared again when its collection changed in between.
-_TRIES = 5
 
 
 class AnswerEngine:
@@ -67,7 +64,7 @@ class AnswerEngine:
         prompt, room = self._room(request, model)
         if not request.parts:
             return Prepared(request, prompt.after, model.empty_prefix(), started)
-        for attempt in range(_TRIES):
+        while True:
             begun = time.perf_counter()
             with observed([request.on_step], "route") as (counts,):
                 selections = self._selector.select(request, model, room)
@@ -84,9 +81,12 @@ class AnswerEngine:
                 clear = [token for each in selections for text in each.texts for token in model.token_ids(text)]
                 break
             except BlobsMissingError:
-                # A collection changed after it was looked at.
-                if attempt == _TRIES - 1 or not any(self._changed(each) for each in selections):
+                # A collection changed after it was looked at: look again.
+                moved = [each.view.record.name for each in selections if self._changed(each)]
+                if not moved:
                     raise
+                if time.perf_counter() - started > PATIENCE_SECONDS:
+                    raise changing(moved[0]) from None
         ids = (*clear, *prompt.after)
         seconds = {"route_seconds": routed - begun, "load_seconds": time.perf_counter() - routed}
         voters = tuple(Prepared(request, ids, own, started, (single,), **seconds)

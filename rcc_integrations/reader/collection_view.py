@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +13,12 @@ import numpy as np
 from cachetools import LRUCache
 
 from rcc_integrations.document import digest_of
-from rcc_integrations.errors import BlobsMissingError, CorruptBlobError, UnknownDocumentError
+from rcc_integrations.errors import (
+    CorruptBlobError,
+    StoreError,
+    TextMissingError,
+    UnknownDocumentError,
+)
 from rcc_integrations.forking import ForkSafeLock
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord
 from rcc_integrations.memory.store import MemoryStore
@@ -24,7 +31,10 @@ if TYPE_CHECKING:
 
 #: Collections that are held at once; the least recently used one makes room.
 _HELD = 16
-_TRIES = 5
+#: How long a collection that keeps changing is looked at anew.
+PATIENCE_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
 #: So many characters may belong to two neighbouring windows: tokenizers cut some characters into several tokens.
 _SHARED = 16
 
@@ -34,18 +44,25 @@ class CollectionView:
 
     Args:
         snapshot: The collection and its documents.
-        texts: The text of every document.
+        texts: The text of every document, or what is wrong with it: then the document is left out.
         store: Where it is kept; `None` if it is not.
     """
 
-    def __init__(self, snapshot: Snapshot, texts: Sequence[str], store: MemoryStore | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, texts: Sequence[str | StoreError], store: MemoryStore | None = None) -> None:
         self.store = store
         self.record: CollectionRecord = snapshot.collection
         self.windows: list[WindowRecord] = []
         self._owners: list[DocumentRecord] = []
         self._texts: list[str] = []
         self._ranges: dict[str, range] = {}
+        self._faults: dict[str, StoreError] = {}
+        #: Documents whose text is damaged or gone. Their records stay as they are when it is put back.
+        self.left_out: list[DocumentRecord] = []
         for document, text in zip(snapshot.documents, texts, strict=True):
+            if isinstance(text, StoreError):
+                self._faults[document.id] = text
+                self.left_out.append(document)
+                continue
             _check_spans(document, text)
             first = len(self.windows)
             self.windows += document.windows
@@ -73,15 +90,27 @@ class CollectionView:
 
         Raises:
             UnknownDocumentError: The collection lacks one of them.
+            CorruptBlobError: The text of one of them, or of all documents, is damaged or gone.
         """
         if documents is None:
+            if self._faults and not self.windows:
+                raise self._fault(next(iter(self._faults)))
             return range(len(self.windows))
         chosen: list[int] = []
         for document in dict.fromkeys([documents] if isinstance(documents, str) else documents):
+            if document in self._faults:
+                raise self._fault(document)
             if document not in self._ranges:
                 raise UnknownDocumentError(document, self.record.name, list(self._ranges))
             chosen += self._ranges[document]
         return sorted(chosen)
+
+    def _fault(self, document: str) -> CorruptBlobError:
+        error = self._faults[document]
+        return CorruptBlobError(
+            f"Document {document!r} of collection {self.record.name!r} cannot be used: {error} Add it again from its "
+            "source."
+        )
 
     def passages(self, numbers: Sequence[int], scores: Sequence[float] | np.ndarray) -> list[Passage]:
         """Return the texts of some windows, those that follow one another in a document as one.
@@ -190,18 +219,45 @@ class CollectionCache:
         record = self._store.collection(name)
         with self._lock:
             held = self._held.get(record.uid)
-            if held is not None and held.record == record:
-                return held
-        for attempt in range(_TRIES):
-            snapshot = self._store.snapshot(name)
-            try:
-                texts = [self._store.text(document.text_key) for document in snapshot.documents]
-                view = CollectionView(snapshot, texts, self._store)
-                break
-            except BlobsMissingError:
-                # A document was replaced between the two reads.
-                if attempt == _TRIES - 1 or self._store.collection(name).revision == snapshot.collection.revision:
-                    raise
+        if held is not None and held.record == record and not any(map(self._store.is_whole, held.left_out)):
+            return held
+        view = self._read(name)
         with self._lock:
             self._held[record.uid] = view
         return view
+
+    def _read(self, name: str) -> CollectionView:
+        """Read a collection, anew as long as it changes meanwhile: what was read before is not read again."""
+        texts: dict[str, str] = {}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            snapshot = self._store.snapshot(name)
+            found: list[str | StoreError] = []
+            missing = False
+            for document in snapshot.documents:
+                key = document.text_key
+                try:
+                    texts[key] = texts[key] if key in texts else self._store.text(key)
+                    found.append(texts[key])
+                except TextMissingError as error:
+                    found.append(error)
+                    missing = True
+                except CorruptBlobError as error:
+                    found.append(error)
+            if not missing or self._store.collection(name).revision == snapshot.collection.revision:
+                break
+            # A document was replaced between the two reads.
+            if time.monotonic() > deadline:
+                raise changing(name)
+        for document, text in zip(snapshot.documents, found, strict=True):
+            if isinstance(text, StoreError):
+                _log.warning("Document %r of collection %r is left out of answers: %s", document.id, name, text)
+        return CollectionView(snapshot, found, self._store)
+
+
+def changing(name: str) -> StoreError:
+    """Return the error for a collection that changes faster than it can be read."""
+    return StoreError(
+        f"Collection {name!r} kept changing for {PATIENCE_SECONDS:.0f} seconds, faster than it can be read: ask again "
+        "when less is written to it, or put documents in fewer and larger steps."
+    )

@@ -37,28 +37,33 @@ class AddReport:
     """A report of what `RCCReader.add` did.
 
     Args:
-        added: Ids of the documents that were new.
-        replaced: Ids of the documents that had changed.
-        unchanged: Ids of the documents that had not changed.
+        added: Ids of new documents.
+        replaced: Ids of documents that had changed.
+        unchanged: Ids of documents that were there as they are, whole.
+        restored: Ids of documents that were there unchanged, but whose text or memories were gone or damaged.
         skipped: Pairs of id and reason.
         windows_compressed: Windows that went through the encoder.
         windows_reused: Windows of added and replaced documents that were already in the store.
         tokens_compressed: Tokens of the windows that went through the encoder.
-        seconds: Duration.
+        seconds: How long it took.
+        collection: The collection's record as it was before; with it, the very collection is meant, whatever it is
+            called by now.
     """
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     windows_compressed: int = 0
     windows_reused: int = 0
     tokens_compressed: int = 0
     seconds: float = 0.0
+    collection: CollectionRecord | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain dicts, lists, strings and numbers."""
-        return dataclasses.asdict(self)
+        """Return everything as plain dicts, lists and numbers."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "collection"}
 
 
 @dataclass
@@ -78,6 +83,7 @@ class Ingester:
         ratio: Its compression ratio.
         on_progress: Callback invoked after every batch and document.
         on_windows: Callback invoked with the windows of documents that became visible.
+        again: Compress documents that are there unchanged as well, as far as their memories are not stored.
     """
 
     def __init__(
@@ -88,14 +94,16 @@ class Ingester:
         ratio: int,
         on_progress: Callable[[Progress], None] | None = None,
         on_windows: Callable[[Sequence[WindowRecord]], None] | None = None,
+        *,
+        again: bool = False,
     ) -> None:
-        self._on_windows = on_windows
+        self._again, self._on_windows = again, on_windows
         self._store, self._load_model, self._collection, self._ratio = store, model, collection, ratio
         self._on_progress = on_progress
         self._known: dict[str, DocumentRecord] = {}
         self._jobs: list[_Job] = []
         self._total = 0
-        self.report = AddReport()
+        self.report = AddReport(collection=collection)
 
     def add(self, sources: Sequence[Document | Readable], *, skip: bool) -> AddReport:
         """Add documents; those that are there unchanged cost nothing.
@@ -129,14 +137,14 @@ class Ingester:
 
     def _stored(self, ids: Sequence[str]) -> dict[str, DocumentRecord]:
         """Return what there is of some documents; a few of many are looked up one by one."""
-        name = self._collection.name
-        if len(ids) * 8 < self._store.collection(name).documents:
-            return self._store.find_documents(name, ids)
-        return {record.id: record for record in self._store.documents(name)}
+        if len(ids) * 8 < self._collection.documents:
+            return self._store.find_documents(self._collection, ids)
+        return {record.id: record for record in self._store.documents(self._collection)}
 
     def _take(self, source: Document | Readable) -> None:
         known = self._known.get(check_document_id(source.id))
-        if known is not None and known.digest == source.digest:
+        same = known is not None and not self._again and known.digest == source.digest
+        if same and known is not None and self._store.is_whole(known):
             self.report.unchanged.append(source.id)
             self._tell(source.id)
             return
@@ -173,7 +181,8 @@ class Ingester:
         for attempt in range(_TRIES):
             try:
                 self._store.put_document(
-                    self._collection.name,
+                    # The record, not the name: another collection may have that by now.
+                    self._collection,
                     document.id,
                     document.text,
                     windows=records,
@@ -187,9 +196,16 @@ class Ingester:
                 if attempt == _TRIES - 1:
                     raise
                 self._compress([job])
-        (self.report.replaced if document.id in self._known else self.report.added).append(document.id)
+        self._list(document).append(document.id)
         self._tell(document.id)
         return records
+
+    def _list(self, document: Document) -> list[str]:
+        """Return the list of the report that a document belongs to which was put."""
+        known = self._known.get(document.id)
+        if known is None:
+            return self.report.added
+        return self.report.restored if known.digest == document.digest else self.report.replaced
 
     def _compress(self, jobs: Iterable[_Job]) -> None:
         """Compress those windows that are not stored; what is done is durable batch by batch."""
@@ -201,9 +217,11 @@ class Ingester:
         stored = self._store.has_blobs(wanted)
         missing = [key for key in wanted if key not in stored]
         self.report.windows_reused += windows - len(missing)
+        if missing:
+            self._model.check_weights()
         for numbers, memories in self._model.compress_batches([wanted[key][0] for key in missing], self._ratio):
             blobs = {missing[number]: memory for number, memory in zip(numbers, memories, strict=True)}
-            self._store.put_blobs(blobs, storage=self._collection.storage)
+            self._store.put_blobs(blobs, storage=self._collection.storage, fingerprint=self._collection.fingerprint)
             self.report.windows_compressed += len(numbers)
             self.report.tokens_compressed += sum(len(wanted[key][0]) for key in blobs)
             self._tell(wanted[missing[numbers[0]]][1])
@@ -211,5 +229,6 @@ class Ingester:
     def _tell(self, document: str) -> None:
         if self._on_progress is not None:
             report = self.report
-            done = len(report.added) + len(report.replaced) + len(report.unchanged) + len(report.skipped)
+            done = len(report.added) + len(report.replaced) + len(report.unchanged)
+            done += len(report.restored) + len(report.skipped)
             self._on_progress(Progress(document, done, self._total, report.tokens_compressed))

@@ -17,11 +17,12 @@ from rcc_integrations.model.rcc_model import RCCModel
 
 
 def _blobs(
-    groups: Sequence[tuple[MemoryStore, Sequence[WindowRecord]]], most: Sequence[int]
+    groups: Sequence[tuple[MemoryStore, Sequence[WindowRecord]]], most: Sequence[int], made_by: str
 ) -> Iterator[Iterator[dict[str, Tensor]]]:
     at = 0
     for store, windows in groups:
-        yield store.get_blobs([window.key for window in windows], most=most[at : at + len(windows)])
+        keys = [window.key for window in windows]
+        yield store.get_blobs(keys, most=most[at : at + len(windows)], fingerprint=made_by)
         at += len(windows)
 
 
@@ -46,6 +47,7 @@ def load_prefix(
     Raises:
         BlobsMissingError: A memory is not in the store (any more).
         CorruptBlobError: A memory is not what was stored, or does not fit the model.
+        FingerprintMismatchError: A memory was made by another model.
     """
     spec, layout = model.memory_spec(ratio), model.layout(ratio)
     entries = []
@@ -58,7 +60,7 @@ def load_prefix(
             )
         entries.append(layout.entries(window.tokens))
     most = [most_bytes(spec, count) for count in entries]
-    blobs = itertools.chain.from_iterable(_blobs(groups, most))
+    blobs = itertools.chain.from_iterable(_blobs(groups, most, model.fingerprint(ratio)))
 
     def load(number: int, places: dict[str, Tensor]) -> None:
         stored = next(blobs)

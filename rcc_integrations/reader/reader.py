@@ -34,7 +34,7 @@ from rcc_integrations.reader.ingest import AddReport, Ingester
 from rcc_integrations.reader.prefix_cache import PrefixCache
 from rcc_integrations.reader.prepared import Prepared
 from rcc_integrations.reader.progress import Progress, progress_bar
-from rcc_integrations.reader.repair import repair_documents
+from rcc_integrations.reader.repair import verify_store
 from rcc_integrations.reader.request import Request
 from rcc_integrations.reader.routing_indices import RoutingIndices
 from rcc_integrations.reader.scratch import Scratch
@@ -321,20 +321,22 @@ class RCCReader:
         """
         return self.store.text(self.store.document(collection, document).text_key)
 
-    def verify(self, *, repair: bool = False, grace: float = 3600.0) -> VerifyReport:
+    def verify(self, *, repair: bool = False, grace: float = 3600.0, dry_run: bool = False) -> VerifyReport:
         """Check the whole store.
 
+        A repair deletes nothing: what it takes out goes to the store's folder `lost+found`, with a record of why.
+
         Args:
-            repair: Repair what can be repaired: remove unused files, correct counts, and compress documents with
-                damaged memories again from their stored text (if this model is the one that made them).
-            grace: Seconds for which unused files are kept, because another process may be about to use them.
+            repair: Repair what can be repaired: take out what is broken or not needed, recount, rebuild records from
+                what proves them, and compress documents with broken memories again from their stored text (if the
+                model at hand is the one that made them).
+            grace: Seconds that unused memories are left alone; another process may be about to use them.
+            dry_run: With `repair`: tell what it would do, and do nothing.
 
         Returns:
             A report; documents that are still damaged, or lost, are named in `damaged`.
         """
-        report = self.store.verify(repair=repair, grace=grace)
-        mendable = repair and any(one.text_intact for one in report.damaged)
-        return repair_documents(self.store, self.model, report, grace) if mendable else report
+        return verify_store(self.store, lambda: self.model, repair=repair, grace=grace, dry_run=dry_run)
 
     # Questions
 

@@ -138,6 +138,52 @@ def test_a_disk_that_fills_up(tmp_path: Path, steps: int) -> None:
     assert full > 0
 
 
+def fill_and_empty(path: Path, journal: Path, size: int, how: str) -> None:
+    """Fill a small disk to its last byte, then remove."""
+    _SmallDisk(path.parent, size)()
+    said: list[str] = []
+    with MemoryStore.open(path) as store:
+        store.create_collection("notes", fingerprint="f1", model={})
+        number = 0
+        try:
+            while True:
+                add(store, "notes", f"d{number}", f"text {number} " * 2000, f"m{number}")
+                number += 1
+        except StoreError as error:
+            said.append(type(error).__name__)
+        filler = path.parent / "filler"
+        with open(filler, "wb", buffering=0) as file:
+            for block in (1 << 16, 1 << 12, 1):
+                try:
+                    while file.write(bytes(block)) == block:
+                        pass
+                except OSError:
+                    continue
+    with MemoryStore.open(path) as store:
+        if how == "documents":
+            store.delete_documents("notes", [f"d{place}" for place in range(number // 2)])
+        else:
+            store.drop_collection("notes")
+        left = len(store.documents("notes")) if how == "documents" else 0
+        said += [str(store.verify(grace=0).problems), str(left), str(number)]
+    journal.write_text(json.dumps(said))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "unshare"), reason="Linux has it")
+@pytest.mark.parametrize("how", ["documents", "collection"])
+def test_a_full_disk_can_be_made_emptier(tmp_path: Path, how: str) -> None:
+    journal = tmp_path / "journal"
+    (tmp_path / "disk").mkdir()
+    process = start(fill_and_empty, tmp_path / "disk" / "store", journal, 8 << 20, how)
+    process.join()
+    if process.exitcode == 77:
+        pytest.skip("this machine does not let a process have a file system of its own")
+    assert process.exitcode == 0
+    error, problems, left, number = json.loads(journal.read_text())
+    assert error == "StoreFullError" and problems == "()"
+    assert int(left) == (int(number) - int(number) // 2 if how == "documents" else 0)
+
+
 def as_nobody(path: Path, result: Path) -> None:
     """Try everything in a folder that cannot be written."""
     if os.getuid() == 0:
@@ -248,7 +294,7 @@ def test_a_clock_that_jumps_takes_nothing_in_use(tmp_path: Path, monkeypatch: py
             return first
 
         # Between a memory's temporary file and its place; then between memories and their document.
-        for number, (holder, name) in enumerate([(contents.blobs, "write_temp"), (contents, "put_blobs")]):
+        for number, (holder, name) in enumerate([(contents.blobs.folder, "write_temp"), (contents.blobs, "put")]):
             monkeypatch.setattr(holder, name, beside(getattr(holder, name)))
             batch = {f"{number} {id}": f"{number} {text}" for id, text in texts.items()}
             assert reader.add("notes", batch).added == list(batch) and len(repairs) == number + 1

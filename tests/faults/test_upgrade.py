@@ -36,6 +36,13 @@ def version(path: Path) -> int:
     return json.loads((path / "store.json").read_text())["version"]
 
 
+def set_version(path: Path, number: int) -> None:
+    """Give a store the marker that a version with this format would have written."""
+    marker = json.loads((path / "store.json").read_text())
+    marker.pop("seal", None)
+    (path / "store.json").write_text(json.dumps({**marker, "version": number}))
+
+
 def unsealed(path: Path) -> int:
     connection = sqlite3.connect(path / "index" / "cache.db")
     ((number,),) = connection.execute("SELECT COUNT(*) FROM Cache WHERE tag IS NULL").fetchall()
@@ -71,7 +78,7 @@ def test_an_old_store_is_upgraded_when_it_is_opened_for_writing(old: Path) -> No
         check_content(store)
         assert store.id == identity
         add(store, "notes", "new.md", "written by the present version")
-    assert unsealed(old) == 0 and version(old) == 2
+    assert unsealed(old) == 0 and version(old) == 3
     with MemoryStore.open(old) as store:
         assert len(store.documents("notes")) == 3 and store.verify(grace=0).problems == ()
 
@@ -79,8 +86,7 @@ def test_an_old_store_is_upgraded_when_it_is_opened_for_writing(old: Path) -> No
 @pytest.mark.parametrize("point", ["between rows and marker", "with half of the rows"])
 def test_a_stopped_upgrade_goes_on(old: Path, point: str) -> None:
     MemoryStore.open(old).close()
-    marker = json.loads((old / "store.json").read_text())
-    (old / "store.json").write_text(json.dumps({**marker, "version": 1}))
+    set_version(old, 1)
     if point == "with half of the rows":
         # No kill leaves this, as the rows are sealed in one transaction.
         connection = sqlite3.connect(old / "index" / "cache.db")
@@ -90,7 +96,7 @@ def test_a_stopped_upgrade_goes_on(old: Path, point: str) -> None:
     for options in ({"read_only": True}, {}):
         with MemoryStore.open(old, **options) as store:
             check_content(store)
-    assert unsealed(old) == 0 and version(old) == 2
+    assert unsealed(old) == 0 and version(old) == 3
 
 
 def test_a_row_without_a_seal_is_refused_in_a_new_store(old: Path) -> None:
@@ -104,11 +110,10 @@ def test_a_row_without_a_seal_is_refused_in_a_new_store(old: Path) -> None:
 
 
 def test_a_newer_store_is_refused_by_name(old: Path) -> None:
-    marker = json.loads((old / "store.json").read_text())
-    (old / "store.json").write_text(json.dumps({**marker, "version": 3}))
+    set_version(old, 4)
     before = (old / "index" / "cache.db").read_bytes()
     for options in ({"read_only": True}, {}):
-        with pytest.raises(StoreFormatError, match=r"version 3.*Update rcc-integrations"):
+        with pytest.raises(StoreFormatError, match=r"version 4.*Update rcc-integrations"):
             MemoryStore.open(old, **options)
     assert (old / "index" / "cache.db").read_bytes() == before
 
@@ -124,7 +129,7 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_whole_store(old: Path, kills: 
     grow(old, 300)
     chance = random.Random(3)
     for number in range(kills):
-        if version(old) == 2:
+        if version(old) == 3:
             downgrade(old)
         ready = old.parent / f"ready {number}"
         process = start(upgrade, old, ready)
@@ -138,7 +143,7 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_whole_store(old: Path, kills: 
         # SQLite takes the transaction as a whole or not at all.
         assert unsealed(old) in (0, *([total(old)] if version(old) == 1 else []))
     with MemoryStore.open(old) as store:
-        assert store.verify().ok and version(old) == 2
+        assert store.verify().ok and version(old) == 3
 
 
 def grow(path: Path, documents: int) -> None:
@@ -161,8 +166,7 @@ def downgrade(path: Path) -> None:
     with connection:
         connection.execute("UPDATE Cache SET tag = NULL")
     connection.close()
-    marker = json.loads((path / "store.json").read_text())
-    (path / "store.json").write_text(json.dumps({**marker, "version": 1}))
+    set_version(path, 1)
 
 
 def total(path: Path) -> int:

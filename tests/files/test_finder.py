@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rcc_integrations.errors import ConfigError
+from rcc_integrations.errors import ConfigError, UnreadableFileError
 from rcc_integrations.files import find_files
 
 Tree = Callable[..., Path]
@@ -153,15 +153,52 @@ def test_files_and_folders_without_permission_are_named(tree: Tree) -> None:
     assert direct[0].reason == "cannot be read: Permission denied"
 
 
-def test_links_to_files_are_followed_and_each_file_is_read_once(tree: Tree) -> None:
+def test_links_to_files_are_followed_inside_the_folder_and_each_file_is_read_once(tree: Tree) -> None:
     root = tree("d/z/real.md", "out/far.md")
     (root / "d/a.md").symlink_to("z/real.md")
     (root / "d/far.md").symlink_to("../out/far.md")
+    (root / "d/passwd").symlink_to("/etc/passwd")
+    (root / "d/folder").symlink_to("../out")
+    twin = ("d/a.md", "the same file as 'z/real.md', which is read", True)
     sources, skipped = find_files(["d"])
-    assert [source.id for source in sources] == ["far.md", "z/real.md"]
-    assert [(item.path, item.reason, item.routine) for item in skipped] == [
-        ("d/a.md", "the same file as 'z/real.md', which is read", True)
-    ]
+    assert [source.id for source in sources] == ["z/real.md"]
+    told = {item.path: item for item in skipped}
+    assert (told["d/a.md"].path, told["d/a.md"].reason, told["d/a.md"].routine) == twin
+    for name in ("d/far.md", "d/passwd"):
+        assert "outside the folder: --follow-links reads it" in told[name].reason and not told[name].routine
+    # A glob is as a folder; a link that is named itself is meant.
+    assert ids("d/*.md") == ["a.md"] and ids("d/far.md") == ["far.md"]
+    sources, skipped = find_files(["d"], follow_links=True)
+    assert [source.id for source in sources] == ["far.md", "passwd", "z/real.md"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="Linux has it")
+def test_a_file_that_never_comes_to_an_end_is_not_waited_for(tree: Tree) -> None:
+    root = tree("d/a.md")
+    (root / "d/kernel").symlink_to("/proc/kmsg")
+    os.mkfifo(root / "d/pipe")
+    sources, skipped = find_files(["d"], follow_links=True)
+    for source in sources:
+        try:
+            source.read()
+        except UnreadableFileError as error:
+            assert source.id == "kernel" and "cannot be read" in str(error)
+    assert "d/pipe" in {item.path for item in skipped}
+
+
+def test_two_names_that_differ_in_their_normal_form_alone_are_two_documents(tree: Tree) -> None:
+    composed, apart = "caf\u00e9.md", "cafe\u0301.md"
+    tree(f"d/{composed}", f"d/{apart}", "d/other.md")
+    if len(os.listdir("d")) == 2:
+        pytest.skip("this file system takes both for one name")
+    sources, skipped = find_files(["d"])
+    assert {source.id: source.path.name for source in sources} == {
+        composed: composed,
+        apart: apart,
+        "other.md": "other.md",
+    }
+    assert not skipped
+    assert sorted(ids(f"d/{apart}", f"d/{composed}")) == sorted([apart, composed])
 
 
 def test_links_to_folders_make_no_loop_and_lead_nowhere(tree: Tree) -> None:

@@ -74,6 +74,21 @@ def text_path(path: Path, key: str) -> Path:
     return path / "texts" / key[:2] / f"{key}.txt"
 
 
+def recount(path: Path, uid: str) -> None:
+    """Let a collection's record count what its documents tell, as a forger would."""
+    connection = sqlite3.connect(path / "index" / "cache.db")
+    with contextlib.closing(connection):
+        found = connection.execute("SELECT value FROM Cache WHERE key LIKE ?", (f"document:{uid}:%",)).fetchall()
+    documents = [json.loads(value) for (value,) in found]
+    counts = {
+        "documents": len(documents),
+        "windows": sum(len(record["windows"]) for record in documents),
+        "tokens": sum(record["tokens"] for record in documents),
+        "slots": sum(record["slots"] for record in documents),
+    }
+    set_row(path, f"collection:{uid}", {**row_value(path, f"collection:{uid}"), **counts})
+
+
 def set_blob(path: Path, key: str, data: bytes) -> None:
     """Put other bytes in the place of a blob, with a row that says that they are right."""
     blob_path(path, key).write_bytes(data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from rcc_integrations.errors import CorruptBlobError, FingerprintMismatchError, 
 from rcc_integrations.memory.blobs import to_bytes
 from rcc_integrations.memory.store import MemoryStore
 from tests.hostile.conftest import Outside
-from tests.hostile.stores import blob_path, change_row, row_key, row_value, run, set_blob, set_row
+from tests.hostile.stores import blob_path, change_row, recount, row_key, row_value, run, set_blob, set_row
 from tests.tiny import TEXT, tiny_model
 
 pytestmark = pytest.mark.timeout(60)
@@ -106,10 +108,17 @@ def test_a_fingerprint_that_lies_is_found_out_by_the_shapes(store: Path, model: 
     with pytest.raises(FingerprintMismatchError, match="another model"):
         ask(store, other)
     key = row_key(store, "collection:")
-    for row in (key, row_key(store, "collection:")):
-        set_row(store, row, {**row_value(store, row), "fingerprint": other.fingerprint(4)})
+    set_row(store, key, {**row_value(store, key), "fingerprint": other.fingerprint(4)})
     with MemoryStore.open(store, read_only=True) as opened:
         (name,) = [record.name for record in opened.collections() if record.fingerprint == other.fingerprint(4)]
+    # Every memory names its maker as well.
+    with pytest.raises(FingerprintMismatchError, match="Memory blob"):
+        ask(store, other, name)
+    connection = sqlite3.connect(store / "index" / "cache.db")
+    with contextlib.closing(connection):
+        rows = [row for (row,) in connection.execute("SELECT key FROM Cache WHERE key LIKE 'blob:%'")]
+    for row in rows:
+        set_row(store, row, {**row_value(store, row), "fingerprint": other.fingerprint(4)})
     with pytest.raises(CorruptBlobError, match="the model expects"):
         ask(store, other, name)
 
@@ -130,6 +139,7 @@ def window_of(store: Path, **fields: Any) -> None:
     record["windows"][0] = list({**first, **fields}.values())
     record["slots"] = sum(window[4] for window in record["windows"])
     set_row(store, key, record)
+    recount(store, key.split(":")[1])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +180,9 @@ def test_a_few_records_do_not_stand_for_endless_copies_of_a_text(store: Path, mo
     record = row_value(store, key)
     first = [record["windows"][0][0], 0, len(TEXT), *record["windows"][0][3:]]
     set_row(store, key, {**record, "windows": [first] * 50_000, "slots": first[4] * 50_000})
+    with pytest.raises(CorruptBlobError, match="counts"):
+        ask(store, model, next(record.name for record in MemoryStore.open(store).collections() if record.uid in key))
+    recount(store, key.split(":")[1])
     with MemoryStore.open(store) as opened:
         name = next(record.name for record in opened.collections() if record.uid in key)
     with pytest.raises(CorruptBlobError, match="overlap"):

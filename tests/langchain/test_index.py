@@ -55,7 +55,8 @@ def test_index_in_every_cleanup_mode(documents: RCCDocumentIndex, records: InMem
     assert (old.page_content in found) == (cleanup is None)
 
 
-def test_a_document_that_fails_is_tried_again(documents: RCCDocumentIndex, records: InMemoryRecordManager) -> None:
+def test_a_document_that_fails_is_tried_again(reader: RCCReader, records: InMemoryRecordManager) -> None:
+    documents = RCCDocumentIndex(reader=reader, collection="handbook", strict=True)
     # `index` takes what did not raise for done, and would skip it for ever.
     bad, good = page("   ", "empty.md"), page("Nobody sails in a storm.", "storm.md")
     for _ in range(2):
@@ -82,7 +83,8 @@ def test_changed_metadata_alone_are_a_change(documents: RCCDocumentIndex) -> Non
     assert documents.get(["a"])[0].metadata == {"year": 2}
 
 
-def test_before_anything_is_added_nothing_is_found(documents: RCCDocumentIndex) -> None:
+def test_before_anything_is_added_nothing_is_found(tmp_path: Path, model: Any) -> None:
+    documents = RCCDocumentIndex(reader=RCCReader.open(tmp_path / "new", model=model), collection="handbook")
     assert documents.invoke("Who?") == documents.get(["a"]) == []
     assert documents.delete(["a"])["num_deleted"] == 0
 

@@ -164,7 +164,7 @@ def test_a_planted_row_is_refused_and_never_run(folder: Path, tmp_path: Path, fi
             rows.get("a:2")
         with pytest.raises(StoreFormatError):
             rows.scan("a:")
-        assert sum(isinstance(value, Unreadable) for _, value in rows.everything()) == 1
+        assert sum(isinstance(row.value, Unreadable) for row in rows.everything()) == 1
     with index.write() as changing:
         with pytest.raises(StoreFormatError):
             changing.get("a:2")
@@ -255,12 +255,9 @@ def test_harmless_settings_of_others_are_replaced_by_ours(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"garbage" * 1000, b"", b"SQLite format 3\x00" + bytes(4096)])
-def test_a_file_that_is_no_database_is_refused_or_empty(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "cache.db").write_bytes(data)
-    if not data:
-        Index(tmp_path).close()
-        return
-    with pytest.raises(StoreFormatError, match="damaged"):
+    with pytest.raises(StoreFormatError, match=r"damaged|not whole"):
         Index(tmp_path)
     assert (tmp_path / "cache.db").read_bytes() == data
 

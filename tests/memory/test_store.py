@@ -67,7 +67,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ('{"format": "rcc-memory-store", "version": 3, "id": "x"}', "version 3.*reads versions 1 to 2.*Update"),
+        ('{"format": "rcc-memory-store", "version": 4, "id": "x"}', "version 4.*reads versions 1 to 3.*Update"),
         ('{"format": "other", "version": 1, "id": "x"}', "format"),
         ('{"format": "rcc-memory-store", "version": true, "id": "x"}', "damaged"),
         ('{"format": "rcc-memory-store", "version": 1}', "damaged"),
@@ -324,13 +324,13 @@ def test_what_is_broken_is_written_anew_when_it_is_put_again(store: MemoryStore)
         ({"metadata": {"a": object()}}, ConfigError),
         ({"digest": "\udfff"}, ConfigError),
         ({"id": "a\nb"}, InvalidNameError),
-        ({"name": ".."}, InvalidNameError),
+        ({"collection": ".."}, InvalidNameError),
     ],
 )
 def test_a_document_that_cannot_be_is_refused(store: MemoryStore, change: dict[str, Any], error: type) -> None:
     store.put_blobs({key_for("w"): memory()})
     before = files(store)
-    good = {"name": "notes", "id": "a", "text": "abc", "windows": [window("w", 3)], "tokens": 3, "digest": ""}
+    good = {"collection": "notes", "id": "a", "text": "abc", "windows": [window("w", 3)], "tokens": 3, "digest": ""}
     with pytest.raises(error):
         store.put_document(**{**good, **change})
     assert store.collection("notes").revision == 0 and files(store) == before
@@ -383,18 +383,6 @@ def test_two_storages_of_one_key_are_refused(store: MemoryStore) -> None:
         store.put_document("notes", "a", "abc", windows=[window("a", 3)], tokens=1, digest="")
 
 
-def test_discarded_blobs_can_be_put_again(store: MemoryStore) -> None:
-    record = add(store, "notes", "a", "hello")
-    store.put_blobs({key_for("unused"): memory()})
-    store.discard_blobs([record.windows[0].key, key_for("unused"), key_for("unknown")])
-    assert store.has_blobs([record.windows[0].key, key_for("unused")]) == set()
-    assert store.stats().blob_bytes == 0
-    add(store, "notes", "a", "hello")
-    assert store.collection("notes").revision == 1 and store.verify(grace=0).ok
-    store.delete_documents("notes", ["a"])
-    assert files(store) == set() and store.verify(grace=0).ok
-
-
 # Room
 
 
@@ -445,7 +433,6 @@ def test_a_store_opened_for_reading_is_not_changed(store: MemoryStore) -> None:
             lambda: reader.put_document("notes", "b", "hello", windows=record.windows, tokens=1, digest=""),
             lambda: reader.update_document("notes", "a", digest="x"),
             lambda: reader.delete_documents("notes", ["a"]),
-            lambda: reader.discard_blobs([record.windows[0].key]),
             lambda: reader.verify(repair=True),
         ]
         for action in actions:
