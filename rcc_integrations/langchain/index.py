@@ -276,11 +276,9 @@ class RCCDocumentIndex(DocumentIndex):
                 return reader.search(self.collection, query, k or self.k, routing=self.routing)
             there = reader.documents(self.collection)
             chosen = [each.id for each in there if passes(self.filter, each.metadata) and passes(filter, each.metadata)]
-            return (
-                reader.search(self.collection, query, k or self.k, documents=chosen, routing=self.routing)
-                if chosen
-                else []
-            )
+            if not chosen:
+                return []
+            return reader.search(self.collection, query, k or self.k, documents=chosen, routing=self.routing)
         except UnknownCollectionError as error:
             if not reader.collections():
                 return []  # nothing was added to the store yet
