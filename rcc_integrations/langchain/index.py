@@ -50,6 +50,7 @@ class RCCDocumentIndex(DocumentIndex):
         reader: An open reader to share instead.
         k: How many windows a search returns.
         filter: Search only documents whose metadata pass; see `filters.passes`.
+        routing: Rank windows by `both` memory and words, by `memory`, or by `words` alone.
         model: Folder or hub id of an RCC model; the default model of the package if not given.
         ratio: Compression ratio of a new collection; the model's own if not given.
         strict: Raise where a document has no text.
@@ -60,6 +61,7 @@ class RCCDocumentIndex(DocumentIndex):
     reader: Any = None
     k: int = 4
     filter: Any = None
+    routing: Routing = "both"
     model: str | None = None
     ratio: int | None = None
     strict: bool = False
@@ -270,10 +272,12 @@ class RCCDocumentIndex(DocumentIndex):
         reader = self._reader(create=False)
         try:
             if self.filter is None and filter is None:
-                return reader.search(self.collection, query, k or self.k)
+                return reader.search(self.collection, query, k or self.k, routing=self.routing)
             there = reader.documents(self.collection)
             chosen = [each.id for each in there if passes(self.filter, each.metadata) and passes(filter, each.metadata)]
-            return reader.search(self.collection, query, k or self.k, documents=chosen) if chosen else []
+            if not chosen:
+                return []
+            return reader.search(self.collection, query, k or self.k, documents=chosen, routing=self.routing)
         except UnknownCollectionError as error:
             if not reader.collections():
                 return []  # nothing was added to the store yet

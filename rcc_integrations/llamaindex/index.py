@@ -249,7 +249,7 @@ class RCCMemoryIndex(AsyncTwins):
         Raises:
             UnknownArgumentError: If there is no such argument.
         """
-        given = chosen("RCCMemoryIndex.as_retriever", kwargs, [*RETRIEVAL, "object_map", "callback_manager"],
+        given = chosen("RCCMemoryIndex.as_retriever", kwargs, [*RETRIEVAL, "routing", "object_map", "callback_manager"],
                        {*SYNTHESIS, *CHAT, *RCCLLM.call_options()})  # fmt: skip
         given = {"object_map": self._object_map, "callback_manager": self._callback_manager, **given}
         return RCCMemoryRetriever(self, **given)

@@ -128,7 +128,7 @@ class RCCQueryEngine(BaseQueryEngine):
         super().__init__(callback_manager)
         self._retriever = RCCMemoryRetriever(
             index, similarity_top_k or 4, filters, doc_ids, node_ids, callback_manager=self.callback_manager,
-            object_map=object_map,
+            object_map=object_map, routing=settings.get("routing") or llm.routing,
         )  # fmt: skip
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
