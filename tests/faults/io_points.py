@@ -304,13 +304,15 @@ class Points:
 
 
 def points(total: int, limits: dict[str, int], seed: int) -> list[tuple[str, int]]:
-    """Spread so many points over the calls of all operations: every call of each first, then again at random."""
+    """Spread so many points over the calls of all operations; more than there are come again at random."""
     every = [(name, at) for name, number in limits.items() for at in range(1, number + 1)]
     chance = random.Random(seed)
     if total <= len(every):
-        # All of making a store, where it is most fragile; the rest by chance.
-        first = [point for point in every if point[0] == "create"][:total]
-        return first + chance.sample([point for point in every if point[0] != "create"], total - len(first))
+        # A quarter for making a store, where it is most fragile; the rest by chance.
+        first = chance.sample([point for point in every if point[0] == "create"], min(total // 4, limits["create"]))
+        chosen = first + chance.sample(sorted(set(every) - set(first)), total - len(first))
+        chance.shuffle(chosen)
+        return chosen
     return every + chance.choices(every, k=total - len(every))
 
 
