@@ -86,7 +86,7 @@ class WholeSet:
             scores: np.ndarray = self._vectors @ self._material.embedder.vectors([question])[0]
             return scores
         if ranker == "fused":
-            ranks = [_ranks(self.scores(each, question)) for each in ("bm25", "vector")]  # type: ignore[arg-type]
+            ranks = [_ranks(self.scores(each, question)) for each in ("bm25", "vector")]
             return np.asarray(sum(1 / (_FUSION + rank) for rank in ranks))
         head = self._head
         memory = self._attention.scores(QuestionCodes(*self._material.model.question_codes(question, head)))

@@ -54,6 +54,8 @@ class RoutingHead(nn.Module):
         ConfigError: If a number is out of its range.
     """
 
+    mixture: Tensor
+
     def __init__(
         self,
         levels: Sequence[int],

@@ -88,12 +88,15 @@ class AnswerEngine:
                 if time.perf_counter() - started > PATIENCE_SECONDS:
                     raise changing(moved[0]) from None
         ids = (*clear, *prompt.after)
-        seconds = {"route_seconds": routed - begun, "load_seconds": time.perf_counter() - routed}
-        voters = tuple(Prepared(request, ids, own, started, (single,), **seconds)
-                       for single, own in zip(singles, prefixes, strict=True))  # fmt: skip
-        return Prepared(
-            request, ids, prefix, started, tuple(selections), clear_tokens=len(clear), voters=voters, **seconds
-        )
+        loaded = time.perf_counter()
+
+        def prepared(read: Prefix, windows: tuple[SelectedWindows, ...]) -> Prepared:
+            return Prepared(
+                request, ids, read, started, windows, route_seconds=routed - begun, load_seconds=loaded - routed
+            )
+
+        voters = tuple(prepared(own, (single,)) for single, own in zip(singles, prefixes, strict=True))
+        return replace(prepared(prefix, tuple(selections)), clear_tokens=len(clear), voters=voters)
 
     def cover(self, request: Request) -> list[Request]:
         """Split a request into some that together read every window of its collections, each as many as fit.

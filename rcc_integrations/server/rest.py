@@ -66,7 +66,7 @@ class Text(Strict):
     ttl: str | None = None
 
 
-class Query_(Strict):
+class SearchQuery(Strict):
     """A search."""
 
     query: str
@@ -175,7 +175,7 @@ def router(service: Service) -> APIRouter:
         return service.jobs.cancel(id).to_dict()
 
     @routes.post("/collections/{name}/search")
-    def search(name: str, search: Query_) -> dict[str, Any]:
+    def search(name: str, search: SearchQuery) -> dict[str, Any]:
         """Return the windows that match a query best."""
         return service.search(name, search.query, search.k, search.documents, search.routing)
 

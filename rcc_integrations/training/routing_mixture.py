@@ -34,7 +34,7 @@ class ScoredQuestion:
     def rank(self, weights: Sequence[float]) -> int:
         """Return the rank of the first window that holds the answer under some weights, from 1."""
         order = np.argsort(-(self.parts @ np.asarray(weights)), kind="stable").tolist()
-        return 1 + min(order.index(answer) for answer in self.answers)
+        return 1 + int(min(order.index(answer) for answer in self.answers))
 
 
 def score_questions(head: RoutingHead, collections: Sequence[RoutingFeatures]) -> list[ScoredQuestion]:

@@ -150,7 +150,7 @@ class RoutingTrainer:
     def _thinned(self, scale: Scale, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Scale features and leave a share of them out, the same ones everywhere in a step."""
         share = self._settings.dropout
-        kept = (self._chance.random(parts[0].shape[1]) >= share).astype(np.float32) / (1 - share)
+        kept = np.asarray(self._chance.random(parts[0].shape[1]) >= share, dtype=np.float32) / (1 - share)
         return [scale(each) * kept for each in parts]
 
 
@@ -226,7 +226,7 @@ class Scale:
         """Make a map of scaled features one of features as they are."""
         with torch.no_grad():
             linear.weight /= torch.from_numpy(self.deviation).to(linear.weight)
-            linear.bias -= linear.weight @ torch.from_numpy(self.mean).to(linear.weight)
+            linear.bias.sub_(linear.weight @ torch.from_numpy(self.mean).to(linear.weight))
 
 
 def _by_owner(features: RoutingFeatures) -> dict[int, list[int]]:

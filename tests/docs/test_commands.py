@@ -14,6 +14,11 @@ from rcc_integrations.cli.app import app
 from tests.docs.pages import DOCS, ROOT
 
 
+def plain(line: str) -> str:
+    """A line without scores, which are another model's when the default changes, and without the width of columns."""
+    return " ".join(re.sub(r"\b\d+\.\d\d\b", "#", line).split())
+
+
 @pytest.mark.model
 def test_commands_of_the_tutorial_print_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = DOCS / "tutorials" / "command-line.md"
@@ -25,7 +30,7 @@ def test_commands_of_the_tutorial_print_what_it_says(tmp_path: Path, monkeypatch
             shown += 1
             for line in block.splitlines():
                 if not re.search(r"tokens in [\d.]+ s", line):  # the time it took
-                    assert line.rstrip() in [each.rstrip() for each in printed[-1].splitlines()], printed[-1]
+                    assert plain(line) in [plain(each) for each in printed[-1].splitlines()], printed[-1]
             continue
         output = ""
         for line in block.splitlines():

@@ -295,7 +295,7 @@ def test_a_long_record_of_ours_is_not_taken_for_one(tmp_path: Path) -> None:
     from rcc_integrations.memory.records import WindowRecord
 
     windows = [WindowRecord("a" * 64, 9 * number, 9 * number + 9, 2, 1).to_json() for number in range(40_000)]
-    text = dumps({"windows": windows})
+    text = dumps({"windows": [*windows]})
     assert len(text) > 1 << 20
     check_density(text)
 

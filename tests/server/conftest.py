@@ -3,9 +3,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from rcc_integrations.reader.reader import RCCReader
@@ -29,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1"]))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests wait as long as a busy machine takes."""
+    for name in ("get", "post", "delete", "options"):
+        monkeypatch.setattr(httpx, name, partial(getattr(httpx, name), timeout=300))
 
 
 @dataclass

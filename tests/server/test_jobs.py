@@ -77,7 +77,7 @@ def test_too_much_at_once_is_refused(start):
 
 def test_collections_are_renamed_removed_and_given_a_time(start):
     server = start()
-    client = httpx.Client(base_url=server.url)
+    client = httpx.Client(base_url=server.url, timeout=300)
     changed = client.patch("/api/collections/handbook", json={"name": "guide", "ttl": "7d", "renew": True}).json()
     assert changed["name"] == "guide" and changed["expiry"]["renew"] and changed["expiry"]["ttl"] == 7 * 86400
     assert client.delete("/api/collections/guide/document", params={"id": "ferry.md"}).status_code == 204

@@ -9,7 +9,7 @@ from typing import Any
 from rcc_integrations.chat.asking import Asked
 from rcc_integrations.chat.conversation import Conversation, Said
 from rcc_integrations.chat.output import OutputForm
-from rcc_integrations.chat.settings import CallSettings
+from rcc_integrations.chat.settings import CallSettings, MemorySettings
 from rcc_integrations.chat.tools import Call
 from rcc_integrations.reader.answer import Answer
 from rcc_integrations.reader.reader import RCCReader
@@ -47,7 +47,9 @@ class Asking:
         response_format: Any = None,
     ) -> None:
         self._reader, self._stop = reader, list(stop)
-        self._settings = CallSettings({"compress_over": None, "timeout": None, **settings})
+        fields = {name: MemorySettings.model_fields[name] for name in MemorySettings.call_options()}
+        plain = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        self._settings = CallSettings({**plain, "compress_over": None, **settings})
         self._told = Conversation.of(messages, None, len)
         self._form = OutputForm.of(functions, tool_choice, response_format)
 

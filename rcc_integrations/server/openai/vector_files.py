@@ -18,6 +18,8 @@ from rcc_integrations.server.service import Service
 from rcc_integrations.server.uploads import as_source
 
 _CHUNKING = {"type": "other"}
+#: Batches that are remembered once they are done.
+_KEPT = 200
 _STATES = {"waiting": "in_progress", "reading": "in_progress", "compressing": "in_progress", "stored": "in_progress",
            "added": "completed", "replaced": "completed", "unchanged": "completed", "skipped": "failed",
            "cancelled": "cancelled"}  # fmt: skip
@@ -99,6 +101,8 @@ class VectorFiles:
         job = self._service.jobs.submit(collection.name, sources, held=held, done=done)
         batch = Batch(f"vsfb_{secrets.token_hex(12)}", collection.uid, job, documents, int(time.time()))
         self._batches[batch.id] = batch
+        for old in [each for each in self._batches.values() if each.job.ended][:-_KEPT]:
+            del self._batches[old.id]
         return batch
 
     def batch(self, id: str) -> Batch:
