@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -35,23 +35,26 @@ def main() -> None:
 
 def _run(app: Typer) -> int:
     """Run the application; return the exit code."""
-    import click
+    import typer
 
+    # typer brings a click of its own, or uses the installed one.
+    click_exception = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
         result = app(prog_name="rcc", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         return done.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
-    except click.ClickException as error:
+    except click_exception as caught:
+        error: Any = caught
         if "--json" in sys.argv[1:]:
             from rcc_integrations.cli.output import Output
 
             Output(True).error(type(error).__name__, error.format_message())
         else:
             error.show()
-        return error.exit_code
+        return int(error.exit_code)
 
 
 def _open_streams() -> None:

@@ -156,8 +156,15 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else one_line(value)
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to `Output`, where rich would end the process with an error."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = _Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNBROKEN
     return console

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from rcc_integrations.files.kinds import HEAD_BYTES, kind_of
 from rcc_integrations.files.names import id_fault, printable
-from rcc_integrations.files.plain import open_plain
+from rcc_integrations.files.plain import read_plain
 from rcc_integrations.files.skipped import Skipped
 from rcc_integrations.files.source import SourceFile
 
@@ -28,8 +28,7 @@ def examine(identity: str, path: Path, limit: int) -> SourceFile | Skipped:
         # Anything else, a pipe for example, could block for ever.
         if not stat.S_ISREG(status.st_mode):
             return Skipped(str(path), "no regular file: use - to read from standard input")
-        with open_plain(path) as file:
-            head = file.read(HEAD_BYTES)
+        head = read_plain(path, HEAD_BYTES)
     except OSError as error:
         return Skipped(str(path), f"cannot be read: {error.strerror or error}")
     kind, fault = kind_of(path.name, head)

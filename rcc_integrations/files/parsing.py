@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -160,14 +161,14 @@ class Parser:
                 if limit is not None and used > limit:
                     raise self._too_much(name) from None
                 if time.monotonic() > deadline:
-                    raise UnreadableFileError(
-                        f"{name} cannot be read: parsing it takes more than the {seconds:.0f} seconds that a document "
-                        "of its size may take. Save it in another format, or split it."
-                    ) from None
+                    raise _too_long(name, seconds) from None
                 continue
             if found is not None:
                 return found
             code = process.wait()
+            if -code == getattr(signal, "SIGXCPU", 0):
+                # It ended itself, before this process got round to it.
+                raise _too_long(name, seconds)
             how = f"signal {-code}, as when memory runs out" if code < 0 else f"code {code}"
             raise UnreadableFileError(f"{name} cannot be read: the process that parsed it ended with {how}.")
 
@@ -187,6 +188,13 @@ class Parser:
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
+
+
+def _too_long(name: str, seconds: float) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"{name} cannot be read: parsing it takes more than the {seconds:.0f} seconds that a document of its size may "
+        "take. Save it in another format, or split it."
+    )
 
 
 def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[_Answer | None]) -> None:

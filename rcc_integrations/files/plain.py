@@ -27,3 +27,20 @@ def open_plain(path: Path) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Return the first bytes of a plain file.
+
+    Args:
+        path: The file.
+        most: How many bytes to read.
+
+    Raises:
+        OSError: It cannot be read now, or is no plain file.
+    """
+    with open_plain(path) as file:
+        data: bytes | None = file.read(most)
+    if data is None:
+        raise OSError(errno.EAGAIN, "its content would have to be waited for", str(path))
+    return data

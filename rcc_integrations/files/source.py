@@ -9,7 +9,7 @@ from typing import Any
 
 from rcc_integrations.document import Document, digest_of
 from rcc_integrations.errors import EmptyDocumentError, UnreadableFileError
-from rcc_integrations.files.plain import open_plain
+from rcc_integrations.files.plain import read_plain
 
 SIZE_LIMIT = 64 * 2**20
 """Default maximum size of a file, in bytes."""
@@ -70,8 +70,7 @@ class SourceFile:
         if self.data is not None:
             return self.data
         try:
-            with open_plain(self.path) as file:
-                data = file.read(self.limit + 1)
+            data = read_plain(self.path, self.limit + 1)
         except OSError as error:
             raise UnreadableFileError(f"{self.source} cannot be read: {error.strerror or error}.") from error
         if len(data) > self.limit:

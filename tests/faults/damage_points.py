@@ -14,6 +14,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,17 @@ def one(path: Path, kind: str, chance: random.Random, counts: Counter[str]) -> s
     return ""
 
 
-def run(count: int, folder: Path, seed: int = 1) -> dict[str, Any]:
-    """Damage so many stores; return the counts and what went wrong."""
+def run(count: int, folder: Path, seed: int = 1, seconds: float = 1e9) -> dict[str, Any]:
+    """Damage so many stores, or as many as the time allows; return the counts and what went wrong."""
+    deadline = time.monotonic() + seconds
     closed, killed = build(folder / "closed"), build_open(folder / "killed")
     counts: Counter[str] = Counter()
     faults = []
+    done = 0
     for number in range(count):
+        if time.monotonic() > deadline:
+            break
+        done += 1
         chance = random.Random(f"{seed}:{number}")
         kind = KINDS[number % len(KINDS)]
         path = shutil.copytree(killed if kind == "log" else closed, folder / "store")
@@ -163,7 +169,7 @@ def run(count: int, folder: Path, seed: int = 1) -> dict[str, Any]:
         if fault:
             faults.append(f"{number} ({kind}): {fault[:1500]}")
         shutil.rmtree(path)
-    return {"count": count, "counts": dict(sorted(counts.items())), "faults": faults}
+    return {"count": done, "counts": dict(sorted(counts.items())), "faults": faults}
 
 
 def main() -> None:
@@ -171,9 +177,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1e9, help="the most time")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        result = run(chosen.count, Path(folder), chosen.seed)
+        result = run(chosen.count, Path(folder), chosen.seed, chosen.seconds)
     sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     raise SystemExit(bool(result["faults"]))
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import zipfile
 from collections import Counter
@@ -303,36 +304,50 @@ class Points:
 
 
 def points(total: int, limits: dict[str, int], seed: int) -> list[tuple[str, int]]:
-    """Spread so many points over the calls of all operations: every call of each first, then again at random."""
+    """Spread so many points over the calls of all operations; more than there are come again at random."""
     every = [(name, at) for name, number in limits.items() for at in range(1, number + 1)]
     chance = random.Random(seed)
     if total <= len(every):
-        # All of making a store, where it is most fragile; the rest by chance.
-        first = [point for point in every if point[0] == "create"][:total]
-        return first + chance.sample([point for point in every if point[0] != "create"], total - len(first))
+        # A quarter for making a store, where it is most fragile; the rest by chance.
+        first = chance.sample([point for point in every if point[0] == "create"], min(total // 4, limits["create"]))
+        chosen = first + chance.sample(sorted(set(every) - set(first)), total - len(first))
+        chance.shuffle(chosen)
+        return chosen
     return every + chance.choices(every, k=total - len(every))
 
 
-def run(kills: int, errors: int, folder: Path, library: ctypes.CDLL) -> dict[str, Any]:
-    """Try all points; return the counts and what went wrong."""
+def run(kills: int, errors: int, folder: Path, library: ctypes.CDLL, seconds: float = 1e9) -> dict[str, Any]:
+    """Try all points, or as many as the time allows; return the counts and what went wrong."""
+    deadline = time.monotonic() + seconds
     operations = {name: Points(name, folder, library) for name in OPERATIONS}
     faults: list[str] = []
     counts: Counter[str] = Counter()
     limits = {name: each.number for name, each in operations.items()}
     for number, (name, at) in enumerate(points(kills, limits, 1) if kills else []):
+        if time.monotonic() > deadline:
+            break
         fault = operations[name].try_kill(at, halfway=number >= sum(limits.values()) or number % 2 == 1)
         counts[f"kill {name}"] += 1
         faults += [fault] if fault else []
     chance = random.Random(2)
     reads = {name: each.reads for name, each in operations.items()}
     for name, at in chance.sample([(n, a) for n, number in reads.items() for a in range(1, number + 1)], errors):
+        if time.monotonic() > deadline + seconds:
+            break
         kind = chance.choice([*ERRORS, "short"])
         always = kind != "short" and chance.random() < 0.5
         action = SHORT_WRITE if kind == "short" else FAIL_ALWAYS if always else FAIL
         fault = operations[name].try_error(min(at, limits[name]) if kind == "short" else at, kind, action)
         counts[f"{kind}{' from then on' if always else ''}"] += 1
         faults += [fault] if fault else []
-    return {"calls": limits, "counts": dict(counts), "kills": kills, "errors": errors, "faults": faults}
+    tried = sum(number for name, number in counts.items() if name.startswith("kill "))
+    return {
+        "calls": limits,
+        "counts": dict(sorted(counts.items())),
+        "kills": tried,
+        "errors": counts.total() - tried,
+        "faults": faults,
+    }
 
 
 def compiled(folder: Path) -> Path | None:
@@ -350,6 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--errors", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=1e9, help="the most time for kills, and as much for errors")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if "IOFAULT" not in os.environ:
@@ -365,7 +381,7 @@ def main() -> None:
         shim = ctypes.CDLL(os.environ["IOFAULT"])
         shim.iofault_calls.restype = ctypes.c_long
         shim.iofault_arm.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_char_p]
-        result = run(chosen.kills, chosen.errors, Path(name), shim)
+        result = run(chosen.kills, chosen.errors, Path(name), shim, chosen.seconds)
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         raise SystemExit(bool(result["faults"]))
 

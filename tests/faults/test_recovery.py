@@ -186,7 +186,7 @@ def test_a_strangers_database_is_not_recovered(path: Path, tmp_path: Path) -> No
     connection.close()
     with pytest.raises(StoreFormatError, match="does not write that"):
         MemoryStore.recover(path)
-    with pytest.raises(StoreFormatError):
+    with pytest.raises(StoreError, match="no memory store"):
         MemoryStore.recover(tmp_path / "nothing")
 
 
