@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import ConfigError, StoreFormatError, UnknownCollectionError
+from rcc_integrations.errors import ConfigError, CorruptBlobError, StoreFormatError, UnknownCollectionError
 from rcc_integrations.memory import documents, ledger
 from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
