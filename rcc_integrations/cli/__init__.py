@@ -38,7 +38,9 @@ def _run(app: Typer) -> int:
     import typer
 
     # typer brings a click of its own, or uses the installed one.
-    click_exception = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    click_exception: type[Exception] = next(
+        kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+    )
     try:
         result = app(prog_name="rcc", standalone_mode=False)
         return result if isinstance(result, int) else 0
