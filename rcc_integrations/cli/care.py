@@ -34,6 +34,7 @@ def stats(context: typer.Context, store: Store = None, as_json: Json = False) ->
         rows.append(("memories on disk", f"{found.blobs:,} ({_bytes(found.blob_bytes)})"))
         rows.append(("texts on disk", f"{found.texts:,} ({_bytes(found.text_bytes)})"))
         rows.append(("index", _bytes(found.index_bytes)))
+        rows.append(("routing indices", _bytes(found.routing_bytes)))
         if found.lost_files:
             rows.append(("lost+found", f"{counted(found.lost_files, 'file')} ({_bytes(found.lost_bytes)})"))
         for name, value in rows:

@@ -25,6 +25,7 @@ from rcc_integrations.langchain.filters import passes
 from rcc_integrations.memory.records import DocumentRecord
 from rcc_integrations.reader.answer import Source
 from rcc_integrations.reader.reader import RCCReader
+from rcc_integrations.routing.route import Routing
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ class Problem:
     Args:
         kind: `marker`, `index`, `index-behind`, `log`, `record`, `collection`, `counters`, `reference-count`, `usage`,
             `blob-damaged`, `text-damaged`, `foreign-memory`, `document-damaged`, `document-lost`, `unreferenced`,
-            `file-without-row`, `leftover`, `unreadable` or `foreign`.
+            `file-without-row`, `leftover`, `routing-index`, `unreadable` or `foreign`.
         what: A sentence that names it.
         where: A path in the store's folder, an index key, or `collection/document`.
         repaired: Whether it has been put right.

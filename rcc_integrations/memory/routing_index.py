@@ -203,16 +203,10 @@ class RoutingIndex:
         return self._folder / f"{kind}-{generation}"
 
     def _header(self) -> dict[str, Any] | None:
-        """Return the header, or `None` if there is no index, or one of another maker, width or format."""
+        """Return the header, or `None` if there is no index, or one of another maker or width."""
         assert self._folder is not None
-        try:
-            with (self._folder / "header.json").open("rb") as file:
-                header = json.loads(file.read(_MAX_HEADER))
-        except (OSError, ValueError, RecursionError):
-            return None
-        wanted = {"format": FORMAT, "made_by": self.made_by, "width": self.width}
-        fits = isinstance(header, dict) and all(header.get(name) == value for name, value in wanted.items())
-        return header if fits and type(header.get("generation")) is int else None
+        header = read_header(self._folder)
+        return header if header and (header["made_by"], header["width"]) == (self.made_by, self.width) else None
 
     def _entries(self, generation: int) -> bytes:
         """Return the whole entries that were written so far."""
@@ -267,3 +261,21 @@ class RoutingIndex:
 def _generations(folder: Path) -> int:
     numbers = [path.name.partition("-")[2] for path in folder.glob("codes-*")]
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def read_header(folder: Path) -> dict[str, Any] | None:
+    """Return the header of an index: `made_by`, `width` and `generation`; `None` if there is none of this format.
+
+    Args:
+        folder: The folder of the index.
+    """
+    try:
+        with (folder / "header.json").open("rb") as file:
+            header = json.loads(file.read(_MAX_HEADER))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        return None
+    kinds = {"made_by": str, "width": int, "generation": int}
+    known = all(type(header.get(name)) is kind for name, kind in kinds.items())
+    return header if known and header["width"] > 0 and header["generation"] >= 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rcc_integrations.memory import ledger, lost_found
+from rcc_integrations.memory import ledger, lost_found, routing_check
 from rcc_integrations.memory.contents import Contents
 from rcc_integrations.memory.index import Index
 from rcc_integrations.memory.records import CollectionRecord
@@ -28,6 +28,7 @@ class StoreStats:
         size_limit: Most bytes of memories and texts together; None for no limit.
         lost_files: Files in `lost+found`, where repairs put what they take out.
         lost_bytes: Bytes of these files.
+        routing_bytes: Bytes of the indices by which windows are found.
     """
 
     collections: int
@@ -43,6 +44,7 @@ class StoreStats:
     size_limit: int | None
     lost_files: int
     lost_bytes: int
+    routing_bytes: int
 
 
 def collect(index: Index, contents: Contents) -> StoreStats:
@@ -66,4 +68,5 @@ def collect(index: Index, contents: Contents) -> StoreStats:
         size_limit=contents.room.limit,
         lost_files=lost_files,
         lost_bytes=lost_bytes,
+        routing_bytes=routing_check.size_of(index.folder.parent),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import ConfigError, StoreFormatError, UnknownCollectionError
+from rcc_integrations.errors import ConfigError, CorruptBlobError, StoreFormatError, UnknownCollectionError
 from rcc_integrations.memory import documents, ledger
 from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
@@ -32,6 +32,7 @@ from rcc_integrations.memory.lookup import (
     named,
     take_snapshot,
 )
+from rcc_integrations.memory.lost_found import LostAndFound
 from rcc_integrations.memory.names import check_collection_name, check_document_id
 from rcc_integrations.memory.os_errors import access
 from rcc_integrations.memory.records import CollectionRecord, DocumentRecord, Snapshot, WindowRecord, check_storage
@@ -559,10 +560,11 @@ class MemoryStore:
             StoreReadOnlyError: A repair was asked of a store that can only be read.
             StoreError: The index cannot be read.
         """
+        from rcc_integrations.memory.routing_check import check_routing
         from rcc_integrations.memory.verify import verify
 
         with access(self.path):
-            return verify(
+            report = verify(
                 self._index,
                 self._contents,
                 self._backup,
@@ -571,6 +573,14 @@ class MemoryStore:
                 dry_run=dry_run,
                 rebuild=rebuild,
             )
+            if any(problem.kind == "index" and not problem.repaired for problem in report.problems):
+                return report
+            try:
+                uids = {record.uid for record in self.collections()}
+            except CorruptBlobError:
+                return report  # which indices belong to nothing cannot be told
+            problems = check_routing(self.path, uids, LostAndFound(self.path, dry_run=dry_run) if repair else None)
+        return replace(report, problems=(*report.problems, *problems))
 
     def _expired(self, name: str | None) -> list[CollectionRecord]:
         with self._index.read() as rows:
