@@ -44,7 +44,8 @@ def read_codes(
         entries = [layout.entries(window.tokens) for window in batch]
         if any(not 1 <= window.tokens <= model.config.window for window in batch):
             raise CorruptBlobError(f"A record tells of a window of more than {model.config.window} tokens.")
-        blobs = store.get_blobs([window.key for window in batch], most=[most_bytes(spec, count) for count in entries])
+        most = [most_bytes(spec, count) for count in entries]
+        blobs = store.get_blobs([window.key for window in batch], most=most, fingerprint=model.fingerprint(ratio))
         codes = {}
         for window, count, stored in zip(batch, entries, blobs, strict=True):
             check_blob(stored, spec, entries=count)

@@ -82,7 +82,7 @@ def test_stored_text_reaches_neither_markup_nor_terminal(rcc: Rcc) -> None:
         rcc("show", "a[b]", "d[i]").output,
         rcc("show", "a[b]", "d[i]", "--text").output,
         rcc("show", "a[b]", "d[i]", "--text", "--json").output,
-        rcc("search", "a[b]", "red end").output,
+        rcc("search", "a[b]", "red end", "--routing", "words").output,
     ]
     for output in outputs:
         assert "\x1b" not in output and "\x9b" not in output and "\x07" not in output
