@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rcc_integrations.errors import ConfigError, CorruptBlobError, StoreFormatError, UnknownCollectionError
+from rcc_integrations.errors import ConfigError, StoreError, StoreFormatError, UnknownCollectionError
 from rcc_integrations.memory import documents, ledger
 from rcc_integrations.memory.backup import Backup
 from rcc_integrations.memory.blobs import BlobFolder
@@ -577,7 +577,7 @@ class MemoryStore:
                 return report
             try:
                 uids = {record.uid for record in self.collections()}
-            except CorruptBlobError:
+            except StoreError:
                 return report  # which indices belong to nothing cannot be told
             problems = check_routing(self.path, uids, LostAndFound(self.path, dry_run=dry_run) if repair else None)
         return replace(report, problems=(*report.problems, *problems))
