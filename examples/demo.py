@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 STORE = HERE.parent / "build" / "demo-memory"
 #: Collections with their ratio and the most windows in memory: a window of `base` is a whole document here, one of the
 #: default model a few sentences.
-COLLECTIONS = {"base": (1, 1), "ratio 1": (1, 3), "ratio 2": (2, 3), "ratio 4": (4, 3)}
+COLLECTIONS = {"base": (1, 1), "ratio 1": (1, 1), "ratio 2": (2, 1), "ratio 4": (4, 1)}
 
 
 def readers() -> dict[str, RCCReader]:
